@@ -1,0 +1,131 @@
+"""The command `exfm`.
+
+Exit codes: 0 done, 1 our failure (its traceback kept in the log), 2 the user's mistake (one line), 130 interrupted.
+"""
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from exfm_ray.errors import UserError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+prepare_app = typer.Typer(no_args_is_help=True, help="Turn raw logs into day partitions.", rich_markup_mode=None)
+app.add_typer(prepare_app, name="prepare")
+
+Edits = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Edit a field; may repeat.")]
+
+
+@app.callback()
+def root() -> None:
+    """Simulate an external foundation model that teaches many ads models, on a laptop or on a Ray cluster."""
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(help="A recipe (YAML), such as sims/quickstart.yaml.")],
+    out: Annotated[str | None, typer.Option(help="Run directory, a path or a URI; default runs/<name>.")] = None,
+    edits: Edits = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster; default: one on this machine.")] = None,
+) -> None:
+    """Run a recipe to its report. Starting the same command again goes on where it stopped."""
+    with _telling() as tell:
+        from exfm_ray.recipe import read_recipe
+
+        parsed = read_recipe(recipe, edits or [])
+        from exfm_ray.data.location import Location
+        from exfm_ray.data.run_directory import RunDirectory
+        from exfm_ray.report import write_report
+        from exfm_ray.simulation import simulate
+
+        directory = RunDirectory(Location.of(out or f"runs/{parsed.name}"))
+        tell.logs = directory.local_directory() / "logs"
+        simulate(parsed, directory, address, tell.console)
+        page = write_report(directory)
+        tell.line(f"results: {directory.results_file}")
+        tell.line(f"report:  {page}")
+
+
+@app.command()
+def report(directory: Annotated[str, typer.Argument(help="Run directory.")]) -> None:
+    """Write a run's report anew."""
+    with _telling() as tell:
+        from exfm_ray.data.location import Location
+        from exfm_ray.data.run_directory import RunDirectory
+        from exfm_ray.report import write_report
+
+        tell.line(f"report:  {write_report(RunDirectory(Location.of(directory)))}")
+
+
+@prepare_app.command("kuairand")
+def prepare_kuairand(
+    path: Annotated[str, typer.Argument(help="Directory of KuaiRand-Pure's tables, CSV or Parquet.")],
+    out: Annotated[str, typer.Option(help="Directory for the day partitions.")],
+    edits: Edits = None,
+) -> None:
+    """Cut KuaiRand-Pure's standard log into days. --set takes fields of a recipe's data section."""
+    with _telling() as tell:
+        from exfm_ray.data.location import Location
+        from exfm_ray.prepare_log import prepare_log
+        from exfm_ray.recipe import read_data_section
+
+        config = read_data_section({"type": "kuairand", "path": path}, edits or [])
+        for line in prepare_log(config, Location.of(out)):
+            tell.line(line)
+
+
+class _Teller:
+    """How a command speaks, and where its traceback goes should it fail."""
+
+    def __init__(self) -> None:
+        self.console = Console()
+        self.logs: Path | None = None
+
+    def line(self, text: str) -> None:
+        self.console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    def failed(self, error: Exception) -> str:
+        """One line; the traceback is kept in the run's logs, or shown where there is no run."""
+        trace = "".join(traceback.format_exception(error))
+        reason = next(iter(str(error).strip().splitlines()), "")
+        line = f"failed: {type(error).__name__}: {reason}"
+        if self.logs is None:
+            return f"{trace}\nexfm: {line}"
+        self.logs.mkdir(parents=True, exist_ok=True)
+        place = self.logs / "failure.log"
+        place.write_text(trace)
+        return f"{line}; the traceback is in {place}; the same command goes on from what is committed"
+
+
+@contextmanager
+def _telling() -> Iterator[_Teller]:
+    """Turn what goes wrong in a command into a line and an exit code."""
+    teller = _Teller()
+    try:
+        yield teller
+    except UserError as error:
+        raise _exit(str(error), 2) from error
+    except KeyboardInterrupt as error:
+        raise _exit("interrupted; the same command goes on from here", 130) from error
+    except Exception as error:
+        raise _exit(teller.failed(error), 1) from error
+
+
+def _exit(message: str, code: int) -> typer.Exit:
+    print(f"exfm: {message}", file=sys.stderr)
+    return typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

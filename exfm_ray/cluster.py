@@ -1,0 +1,129 @@
+"""Ray for the time of one command: started on this machine or attached to, quiet, and left clean."""
+
+import logging
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from exfm_ray.config import Recipe
+from exfm_ray.data.commit import CommittedFile
+from exfm_ray.errors import UserError
+
+
+def fleet_workers(recipe: Recipe, cpus: float) -> int:
+    """How many workers share the VMs: as the recipe says, or as many as CPUs are left for."""
+    wanted = recipe.resources.fleet_workers
+    if wanted != "auto":
+        return min(wanted, len(recipe.vms))
+    left = int(cpus) - 1 - recipe.resources.fm_replicas
+    return max(1, min(len(recipe.vms), left))
+
+
+def needed_cpus(recipe: Recipe, workers: int) -> int:
+    """CPUs that must be there at once: the FM's trainer and replicas, the fleet, and the tasks that stream days."""
+    from exfm_ray.das.augmentation import CPUS_PER_TASK
+
+    resources = recipe.resources
+    return 1 + resources.fm_replicas + workers + math.ceil(CPUS_PER_TASK * resources.augment_tasks)
+
+
+@contextmanager
+def ray_cluster(recipe: Recipe, address: str | None) -> Iterator[int]:
+    """Yields the number of fleet workers; Ray is shut down on the way out, whatever happens.
+
+    On this machine alone Ray is told of more CPUs than there are where the parts need them: they share the real ones.
+
+    Raises:
+        UserError: the cluster at `address` cannot be reached, or can never give what the recipe needs.
+    """
+    import ray
+
+    try:
+        if address is None:
+            cores = os.cpu_count() or 1
+            # the trainer of the FM and its replica are rarely busy at once, so the fleet may have every core
+            workers = fleet_workers(recipe, cores + 1 + recipe.resources.fm_replicas)
+            _start(max(cores, needed_cpus(recipe, workers)))
+        else:
+            workers = _attach(recipe, address)
+        _quiet_ray_data()
+        yield workers
+    finally:
+        with suppress(Exception):
+            ray.shutdown()
+
+
+def _start(cpus: int) -> None:
+    import ray
+
+    ray.init(
+        num_cpus=cpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        configure_logging=False,
+    )
+
+
+def _attach(recipe: Recipe, address: str) -> int:
+    import ray
+
+    import exfm_ray
+
+    package = str(Path(exfm_ray.__file__).parent)
+    try:
+        ray.init(
+            address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=False,
+            runtime_env={"py_modules": [package]},
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"--address: cannot reach {address!r} ({reason}); give the address of a running cluster"
+        ) from error
+    available = _cluster_cpus()
+    workers = fleet_workers(recipe, available)
+    needed = needed_cpus(recipe, workers)
+    if needed > available:
+        raise UserError(
+            f"resources: the recipe needs {needed} CPUs at once but the cluster at {address!r} has {available:.0f}; "
+            "lower fm_replicas, fleet_workers or augment_tasks, or add nodes"
+        )
+    return workers
+
+
+def _cluster_cpus() -> float:
+    import ray
+
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return resources.get("CPU", 0.0)
+
+
+def spread(function: Callable[[int], CommittedFile], arguments: Sequence[int], /) -> Iterable[CommittedFile]:
+    """`map` over Ray tasks, results in order; a few more tasks than there are CPUs are under way at once."""
+    import ray
+
+    task: Any = ray.remote(num_cpus=1, max_retries=3)(lambda argument: function(argument))
+    window = 2 * max(int(_cluster_cpus()), 1)
+    waiting: deque[Any] = deque()
+    for argument in arguments:
+        waiting.append(task.remote(argument))
+        if len(waiting) >= window:
+            yield ray.get(waiting.popleft())
+    while waiting:
+        yield ray.get(waiting.popleft())
+
+
+def _quiet_ray_data() -> None:
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True

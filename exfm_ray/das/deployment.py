@@ -1,0 +1,105 @@
+"""The FM as an actor-backed Ray Serve deployment."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from exfm_ray.config import DasConfig
+from exfm_ray.das.loader import SnapshotLoader
+from exfm_ray.das.pointer import EmbeddedPointer
+from exfm_ray.das.predictor import Predictor
+from exfm_ray.das.wire import from_bytes, to_bytes
+from exfm_ray.data.experiment import Experiment
+from exfm_ray.data.location import Location
+from exfm_ray.data.snapshots import SnapshotDatabase
+from exfm_ray.errors import DataError
+
+REQUESTS_AT_ONCE = 8
+"""per replica; more wait in the caller"""
+
+
+class FoundationModel:
+    """One replica. All are equal: each follows the pointer by itself.
+
+    Args:
+        snapshots: URI of the FM's snapshot database.
+        pointer: local directory of the embedded pointer.
+        das: a `DasConfig` as JSON values.
+    """
+
+    def __init__(self, snapshots: str, pointer: str, das: dict[str, Any]) -> None:
+        torch.set_num_threads(1)
+        self._das = DasConfig.model_validate(das)
+        database = SnapshotDatabase(Location(snapshots))
+        self._loader = SnapshotLoader(database, EmbeddedPointer(pointer), self._das.lease_seconds, time.time)
+        self._loader.follow(self._das.poll_seconds)
+        # torch computes in one thread, so that the event loop goes on answering health checks
+        self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="predict")
+
+    async def predict(self, rows: bytes, snapshot_day: int) -> tuple[str, bytes]:
+        """Supervise rows by exactly the snapshot of a day (pinned mode).
+
+        Args:
+            rows: Arrow IPC with the snapshot's features.
+
+        Returns:
+            the snapshot's identity, and Arrow IPC with `fm_<task>` per row.
+
+        Raises:
+            DataError: the pointer did not bring that snapshot here within `swap_timeout_seconds`.
+        """
+        predictor = await self._pinned(snapshot_day)
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(self._compute, lambda: to_bytes(predictor.predict(from_bytes(rows))))
+        return predictor.identity, answer
+
+    async def _pinned(self, snapshot_day: int) -> Predictor:
+        deadline = time.monotonic() + self._das.swap_timeout_seconds
+        while (predictor := self._loader.current) is None or predictor.snapshot_day != snapshot_day:
+            if time.monotonic() > deadline:
+                now = predictor.identity if predictor else "no snapshot"
+                raise DataError(
+                    f"{now} answers, not that of day {snapshot_day}; {self._loader.problem or 'no problem'}"
+                )
+            await asyncio.sleep(self._das.poll_seconds / 4)
+        return predictor
+
+
+@contextmanager
+def serving(experiment: Experiment, pointer: str) -> Iterator[tuple[str, DeploymentHandle[Any] | None]]:
+    """The FM's replicas for the time of the block. No port is opened: callers reach them through Ray.
+
+    Args:
+        pointer: local directory of the embedded pointer.
+
+    Yields:
+        the application's name, and in local mode the handle of the one replica inside this process.
+    """
+    resources, das = experiment.recipe.resources, experiment.recipe.das
+    name = f"exfm-{hashlib.sha256(experiment.root.encode()).hexdigest()[:12]}"
+    deployment: Any = serve.deployment(
+        FoundationModel,
+        name="FoundationModel",
+        num_replicas=resources.fm_replicas,
+        max_ongoing_requests=REQUESTS_AT_ONCE,
+        health_check_period_s=2,
+        ray_actor_options={"num_cpus": 1, "num_gpus": resources.gpus_per_fm},
+    )
+    application = deployment.bind(experiment.snapshots.uri, pointer, das.model_dump(mode="json"))
+    if resources.mode == "local":
+        yield name, serve.run(application, name=name, route_prefix=None, _local_testing_mode=True)
+        return
+    serve.start(proxy_location="Disabled")
+    serve.run(application, name=name, route_prefix=None)
+    try:
+        yield name, None
+    finally:
+        serve.delete(name)

@@ -1,0 +1,47 @@
+"""A snapshot that answers: rows in, a probability per task out."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import torch
+
+from exfm_ray.data.encode import encode
+from exfm_ray.data.run_directory import snapshot_identity
+from exfm_ray.data.snapshots import SnapshotDatabase
+from exfm_ray.models.model import Model
+from exfm_ray.schema import Schema, supervision_column
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A loaded snapshot."""
+
+    snapshot_day: int
+    identity: str
+    inputs: Schema
+    tasks: tuple[str, ...]
+    model: Model
+    device: torch.device
+
+    @classmethod
+    def load(cls, snapshots: SnapshotDatabase, day: int) -> "Predictor":
+        """Load a published snapshot onto the GPU where there is one.
+
+        Raises:
+            DataError: it is not published, or its bytes have changed.
+        """
+        model, facts = snapshots.load(day)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        identity = snapshot_identity(snapshots.root, day)
+        return cls(day, identity, facts.inputs, facts.tasks, model.to(device), device)
+
+    @torch.no_grad()
+    def predict(self, rows: pa.Table) -> pa.Table:
+        """`fm_<task>` float32 in [0, 1] per row, in the rows' order.
+
+        Args:
+            rows: the snapshot's features as columns; others are ignored.
+        """
+        logits = self.model(encode(rows, self.inputs).to(self.device))
+        probabilities = torch.sigmoid(logits).cpu().numpy()
+        return pa.table({supervision_column(task): probabilities[:, index] for index, task in enumerate(self.tasks)})

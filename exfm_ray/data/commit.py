@@ -1,0 +1,139 @@
+"""Committed directories: how partitions, side-cars, snapshots and checkpoints come to exist.
+
+A directory exists when its `manifest.json` exists. The manifest is written last, in one atomic put, and lists
+the directory's files with their sizes and checksums. Files that no manifest lists are leftovers of a
+process that died; they are ignored, and swept before the directory is written again.
+"""
+
+import hashlib
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from exfm_ray.data.location import Location
+from exfm_ray.errors import DataError
+
+MANIFEST = "manifest.json"
+
+
+class CommittedFile(BaseModel):
+    """One file of a committed directory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class Made(BaseModel):
+    """Who made a directory, and how long it took."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str
+    process: int
+    started: float
+    """seconds since the Unix epoch"""
+    seconds: float
+
+
+class Manifest(BaseModel):
+    """What a committed directory holds, in order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    files: tuple[CommittedFile, ...]
+    rows: int
+    about: dict[str, Any]
+    """What the files mean; the same whenever and wherever they are made again."""
+    made: Made
+
+
+@dataclass(frozen=True)
+class Stopwatch:
+    """Started when a step starts; says who made it and how long it took."""
+
+    started: float
+    shared_by: int = 1
+    """how many things are made at once; each is said to have taken its part of the time"""
+
+    @classmethod
+    def start(cls, shared_by: int = 1) -> "Stopwatch":
+        return cls(time.time(), shared_by)
+
+    def made(self) -> Made:
+        seconds = round((time.time() - self.started) / self.shared_by, 3)
+        return Made(host=socket.gethostname(), process=os.getpid(), started=round(self.started, 3), seconds=seconds)
+
+
+def write_file(directory: Location, stem: str, suffix: str, content: bytes, rows: int = 0) -> CommittedFile:
+    """Write one file under a name that no other attempt uses; it counts only once a manifest lists it."""
+    name = f"{stem}-{uuid.uuid4().hex[:8]}{suffix}"
+    (directory / name).write(content)
+    return CommittedFile(name=name, rows=rows, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+def commit(
+    directory: Location, files: Sequence[CommittedFile], about: dict[str, Any], stopwatch: Stopwatch
+) -> Manifest:
+    """Make the directory exist. Committed things never change: an earlier commit wins, this one's files are swept."""
+    earlier = committed(directory)
+    if earlier is None:
+        rows = sum(file.rows for file in files)
+        earlier = Manifest(files=tuple(files), rows=rows, about=about, made=stopwatch.made())
+        (directory / MANIFEST).write(earlier.model_dump_json(indent=1).encode())
+    sweep(directory)
+    return earlier
+
+
+def committed(directory: Location) -> Manifest | None:
+    """The manifest of a committed directory, or None where nothing is committed.
+
+    Raises:
+        DataError: the manifest cannot be read as one.
+    """
+    place = directory / MANIFEST
+    if not place.is_file():
+        return None
+    try:
+        return Manifest.model_validate_json(place.read())
+    except ValueError as error:
+        raise DataError(f"{place} is not a manifest: {json.dumps(str(error).splitlines()[0])}") from error
+
+
+def require(directory: Location) -> Manifest:
+    """The manifest of a directory that must be committed."""
+    manifest = committed(directory)
+    if manifest is None:
+        raise DataError(f"{directory} is not committed: it has no {MANIFEST}")
+    return manifest
+
+
+def sweep(directory: Location) -> None:
+    """Delete the files that no manifest lists."""
+    manifest = committed(directory)
+    kept = {MANIFEST, *(file.name for file in manifest.files)} if manifest else set()
+    for child in directory.children():
+        if child.name not in kept:
+            child.delete()
+
+
+def read_file(directory: Location, file: CommittedFile) -> bytes:
+    """A committed file's content, checked.
+
+    Raises:
+        DataError: its bytes are not the ones that were committed.
+    """
+    content = (directory / file.name).read()
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise DataError(f"{directory / file.name} has changed since it was committed: its checksum differs")
+    return content

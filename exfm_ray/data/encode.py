@@ -1,0 +1,75 @@
+"""From columns of a day partition to a model's inputs, vectorized."""
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from exfm_ray.errors import DataError
+from exfm_ray.models.inputs import Inputs, SequenceInput
+from exfm_ray.schema import Feature, Schema
+
+_MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MULTIPLY_2 = np.uint64(0x94D049BB133111EB)
+
+
+def table_rows(values: NDArray[np.int64], rows: int, encoding: str) -> NDArray[np.int64]:
+    """Embedding rows of raw values: themselves, or their 64 bits mixed (SplitMix64's finalizer) modulo rows.
+
+    Raises:
+        DataError: an identity-coded value lies outside 0 … rows − 1.
+    """
+    if encoding == "identity":
+        if len(values) and not (values.min() >= 0 and values.max() < rows):
+            raise DataError(f"values from {values.min()} to {values.max()} do not fit a table of {rows} rows")
+        return values
+    mixed = values.view(np.uint64)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * _MULTIPLY_1
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * _MULTIPLY_2
+    mixed = mixed ^ (mixed >> np.uint64(31))
+    return (mixed % np.uint64(rows)).view(np.int64)
+
+
+def encode(table: pa.Table, schema: Schema) -> Inputs:
+    """The schema's features of a table's B rows."""
+    categorical_features, numeric_features = schema.of_kind("categorical"), schema.of_kind("numeric")
+    table_of = {feature.name: feature for feature in categorical_features}
+    categorical = np.empty((table.num_rows, len(categorical_features)), dtype=np.int64)
+    for index, feature in enumerate(categorical_features):
+        categorical[:, index] = _rows_of(column(table, feature.name), feature)
+    numeric = np.empty((table.num_rows, len(numeric_features)), dtype=np.float32)
+    for index, feature in enumerate(numeric_features):
+        numeric[:, index] = column(table, feature.name)
+    return Inputs(
+        categorical=torch.from_numpy(categorical),
+        numeric=torch.from_numpy(numeric),
+        sequences=tuple(_sequence(table, f.name, table_of[f.shares or ""]) for f in schema.of_kind("sequence")),
+    )
+
+
+def column(table: pa.Table, name: str) -> NDArray[np.generic]:
+    """A column without nulls as one array.
+
+    Raises:
+        DataError: it has nulls.
+    """
+    values = table[name]
+    if values.null_count:
+        raise DataError(f"column {name} has {values.null_count} nulls; fill them when preparing the data")
+    return np.asarray(values.to_numpy())
+
+
+def _rows_of(values: NDArray[np.generic], feature: Feature) -> NDArray[np.int64]:
+    try:
+        return table_rows(np.ascontiguousarray(values, dtype=np.int64), feature.rows, feature.encoding)
+    except DataError as error:
+        raise DataError(f"feature {feature.name}: {error}") from error
+
+
+def _sequence(table: pa.Table, name: str, shared: Feature) -> SequenceInput:
+    lists = table[name].combine_chunks()
+    if isinstance(lists, pa.ChunkedArray):
+        lists = lists.chunk(0) if lists.num_chunks else pa.array([], lists.type)
+    offsets = lists.offsets.to_numpy().astype(np.int64)
+    values = _rows_of(lists.flatten().to_numpy(), shared)
+    return SequenceInput(torch.from_numpy(values.copy()), torch.from_numpy(offsets - offsets[0]))

@@ -1,0 +1,69 @@
+"""A recipe bound to a run directory and a data set: the clock of design, and who reads what."""
+
+from pydantic import BaseModel, ConfigDict
+
+from exfm_ray.config import Recipe, VerticalModelConfig
+from exfm_ray.data.location import Location
+from exfm_ray.data.run_directory import RunDirectory, snapshot_identity
+from exfm_ray.data.traffic import Traffic
+from exfm_ray.schema import Schema
+
+
+class Experiment(BaseModel):
+    """Plain values, so that it travels to any process as JSON.
+
+    The clock: FM(t) is trained through day t. FM(t − 1 − staleness) supervises D(t). A VM trained through day t is
+    evaluated on D(t + 1).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: Recipe
+    root: str
+    dataset: str
+    data_schema: Schema
+    days: int
+
+    @property
+    def run(self) -> RunDirectory:
+        return RunDirectory(Location(self.root))
+
+    @property
+    def snapshots(self) -> Location:
+        """The FM's snapshot database."""
+        return self.run.snapshots(self.recipe.fm.name)
+
+    def snapshot_identity(self, day: int) -> str:
+        """How supervision names FM(day)."""
+        return snapshot_identity(self.snapshots, day)
+
+    @property
+    def fm_days(self) -> range:
+        """Days that the FM is trained on; the last is the one that the last day's supervision needs."""
+        return range(self.recipe.fm.train_from_day, self.supervising_snapshot(self.days) + 1)
+
+    @property
+    def supervised_days(self) -> range:
+        """Days that VMs read; on the last one they are only evaluated, and the FM beside them."""
+        return range(self.recipe.first_vm_day, self.days + 1)
+
+    @property
+    def vm_days(self) -> range:
+        """Days that VMs are trained on."""
+        return range(self.recipe.first_vm_day, self.days)
+
+    def supervising_snapshot(self, day: int) -> int:
+        """The day through which the FM that supervises D(day) is trained."""
+        return day - 1 - self.recipe.fm.staleness_days
+
+    def supervision(self, day: int) -> Location:
+        return self.run.supervision(self.recipe.fm.name, day)
+
+    def fm_traffic(self) -> Traffic:
+        """All rows, all features."""
+        return Traffic(Location(self.dataset), self.data_schema, self.data_schema.tasks)
+
+    def vm_traffic(self, vm: VerticalModelConfig) -> Traffic:
+        """The VM's domain, stage and task, without the features that only the FM reads."""
+        stage = self.data_schema.stages.index(vm.stage)
+        return Traffic(Location(self.dataset), self.data_schema.for_vm(), (vm.task,), vm.domain, stage)

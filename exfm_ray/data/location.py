@@ -1,0 +1,90 @@
+"""A place in a local directory or in any object store that pyarrow.fs opens."""
+
+import os
+import uuid
+from dataclasses import dataclass
+
+from pyarrow import fs
+
+
+@dataclass(frozen=True)
+class Location:
+    """An absolute local path, or a URI such as `s3://bucket/run`. Only text, so it travels to any process."""
+
+    uri: str
+
+    @classmethod
+    def of(cls, text: str) -> "Location":
+        """A location from what a user wrote; a relative path is taken from the working directory."""
+        return cls(text.rstrip("/") if "://" in text else os.path.abspath(os.path.expanduser(text)))
+
+    def __truediv__(self, name: str) -> "Location":
+        return Location(f"{self.uri}/{name}")
+
+    def __str__(self) -> str:
+        return self.uri
+
+    def day(self, day: int) -> "Location":
+        """The directory of one day in this one."""
+        return self / f"day={day:03d}"
+
+    @property
+    def name(self) -> str:
+        return self.uri.rsplit("/", 1)[-1]
+
+    @property
+    def is_local(self) -> bool:
+        return "://" not in self.uri
+
+    def opened(self) -> tuple[fs.FileSystem, str]:
+        """The file system and the path in it."""
+        return (fs.LocalFileSystem(), self.uri) if self.is_local else fs.FileSystem.from_uri(self.uri)
+
+    def is_file(self) -> bool:
+        system, path = self.opened()
+        return bool(system.get_file_info(path).type == fs.FileType.File)
+
+    def is_directory(self) -> bool:
+        system, path = self.opened()
+        return bool(system.get_file_info(path).type == fs.FileType.Directory)
+
+    def children(self) -> list["Location"]:
+        """What lies directly in this directory, sorted by name; empty where there is none."""
+        system, path = self.opened()
+        infos = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        return [self / info.base_name for info in sorted(infos, key=lambda info: info.base_name)]
+
+    def size(self) -> int:
+        """Bytes of this file; -1 where there is none."""
+        system, path = self.opened()
+        info = system.get_file_info(path)
+        return int(info.size) if info.type == fs.FileType.File else -1
+
+    def read(self) -> bytes:
+        system, path = self.opened()
+        with system.open_input_file(path) as source:
+            return bytes(source.read())
+
+    def write(self, content: bytes) -> None:
+        """Put the whole file at once: a reader sees all of it or none, whenever this process is killed."""
+        system, path = self.opened()
+        if not self.is_local:  # an object appears when its upload ends
+            with system.open_output_stream(path) as sink:
+                sink.write(content)
+            return
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        staged = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
+        with open(staged, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(staged, path)
+
+    def delete(self) -> None:
+        """Remove this file or directory with all that it holds; nothing happens where there is none."""
+        system, path = self.opened()
+        kind = system.get_file_info(path).type
+        if kind == fs.FileType.Directory:
+            system.delete_dir(path)
+        elif kind == fs.FileType.File:
+            system.delete_file(path)

@@ -1,0 +1,99 @@
+"""The layout of a run directory; every room finds its inputs and outputs by these names."""
+
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from exfm_ray.config import Recipe
+from exfm_ray.data.commit import Made
+from exfm_ray.data.location import Location
+from exfm_ray.schema import Method
+
+
+class Outcome(BaseModel):
+    """One evaluated day of one VM, method and seed: its line of results.jsonl, and who made it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    line: dict[str, Any]
+    made: Made
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Names inside `--out`."""
+
+    root: Location
+
+    @property
+    def recipe_file(self) -> Location:
+        return self.root / "recipe.yaml"
+
+    @property
+    def results_file(self) -> Location:
+        return self.root / "results.jsonl"
+
+    @property
+    def report_file(self) -> Location:
+        return self.root / "report" / "index.html"
+
+    @property
+    def logs(self) -> Location:
+        return self.root / "logs"
+
+    def local_directory(self) -> Path:
+        """For what must lie on this machine (logs, locks): the run directory itself, or a stand-in for a remote one."""
+        if self.root.is_local:
+            return Path(self.root.uri)
+        return Path(tempfile.gettempdir()) / f"exfm_ray-{hashlib.sha256(self.root.uri.encode()).hexdigest()[:16]}"
+
+    @property
+    def days(self) -> Location:
+        """The data set: the run's own, or the prepared one that `recipe.yaml` names."""
+        prepared = self.resolved()["prepared"]
+        return Location(prepared) if prepared else self.root / "days"
+
+    def resolved(self) -> dict[str, Any]:
+        """`recipe.yaml`: `recipe`, `versions` (package → version) and `prepared` (data set URI or None)."""
+        content = yaml.safe_load(self.recipe_file.read())
+        assert isinstance(content, dict)
+        return content
+
+    def recipe(self) -> Recipe:
+        return Recipe.model_validate(self.resolved()["recipe"])
+
+    def supervision(self, fm: str, day: int) -> Location:
+        return (self.root / "supervision" / fm).day(day)
+
+    def snapshots(self, model: str) -> Location:
+        return self.root / "snapshots" / model
+
+    def checkpoints(self, model: str) -> Location:
+        return self.root / "checkpoints" / model
+
+    def outcomes(self, vm: str, method: Method, seed: int) -> Location:
+        return self.root / "results" / vm / method / f"seed={seed}"
+
+    def outcome_file(self, vm: str, method: Method, seed: int, eval_day: int) -> Location:
+        day = self.outcomes(vm, method, seed).day(eval_day)
+        return Location(f"{day}.json")
+
+    def results(self) -> list[dict[str, Any]]:
+        """The lines of results.jsonl."""
+        return [json.loads(line) for line in self.results_file.read().splitlines()]
+
+
+def snapshot_identity(snapshots: Location, day: int) -> str:
+    """How supervision names the snapshot that is trained through a day: `<model>/day=NNN`."""
+    return f"{snapshots.name}/{snapshots.day(day).name}"
+
+
+def variant_name(vm: str, method: Method, seed: int) -> str:
+    """Names a VM's variant among snapshots and checkpoints."""
+    return f"{vm}-{method}-seed{seed}"

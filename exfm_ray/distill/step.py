@@ -1,0 +1,40 @@
+"""One training step of a VM (ExFM Algorithm 1)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch.optim import Optimizer
+
+from exfm_ray.distill.losses import adapter_loss, student_loss
+from exfm_ray.distill.student import Student
+from exfm_ray.models.inputs import Inputs
+
+
+def train_step(
+    student: Student,
+    inputs: Inputs,
+    label: torch.Tensor,
+    fm_prob: torch.Tensor | None,
+    optimizers: Sequence[Optimizer],
+    adapter_optimizer: Optimizer | None,
+) -> None:
+    """Update the student on one batch.
+
+    First the adapter on the true label (line 1), then, with its new output held fixed (line 2), the VM (line 3).
+
+    Args:
+        label: (B,) float32, 0 or 1.
+        fm_prob: (B,) float32 in [0, 1], or None for method `none`.
+        optimizers: of all that the VM's loss trains.
+        adapter_optimizer: of the adapter, for method `ah_sa`.
+    """
+    if adapter_optimizer is not None:
+        assert fm_prob is not None
+        adapter_optimizer.zero_grad(set_to_none=True)
+        adapter_loss(student, fm_prob, label).backward()  # type: ignore[no-untyped-call]
+        adapter_optimizer.step()
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    student_loss(student, inputs, label, fm_prob).backward()  # type: ignore[no-untyped-call]
+    for optimizer in optimizers:
+        optimizer.step()

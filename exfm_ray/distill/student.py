@@ -1,0 +1,48 @@
+"""A VM in training: the served model, with what its method adds for the time of training only."""
+
+import torch
+from torch import nn
+
+from exfm_ray.config import DistillConfig, VerticalModelConfig
+from exfm_ray.distill.adapter import StudentAdapter
+from exfm_ray.models.build import build_model, seeded
+from exfm_ray.models.mlp import mlp
+from exfm_ray.schema import Method, Schema
+
+
+class Student(nn.Module):
+    """`model` is served. `distillation_head` (ah, ah_sa), `adapted_head` and `adapter` (ah_sa) are never served."""
+
+    def __init__(
+        self, vm: VerticalModelConfig, distill: DistillConfig, method: Method, schema: Schema, seed: int
+    ) -> None:
+        super().__init__()
+        self.method = method
+        self.distill = distill
+        self.model = seeded(lambda: build_model(vm.model, schema, tasks=1), seed, vm.name, "model")
+        self.distillation_head: nn.Module | None = None
+        self.adapted_head: nn.Module | None = None
+        self.adapter: StudentAdapter | None = None
+        width, hidden = self.model.width, distill.head_hidden
+        if method in ("ah", "ah_sa"):
+            self.distillation_head = seeded(lambda: mlp(width, hidden, 1), seed, vm.name, "distillation_head")
+        if method == "ah_sa":
+            self.adapted_head = seeded(lambda: mlp(width, hidden, 1), seed, vm.name, "adapted_head")
+            self.adapter = seeded(lambda: StudentAdapter(distill.adapter), seed, vm.name, "adapter")
+
+    def dense_parameters(self) -> list[nn.Parameter]:
+        """Everything that the VM's loss trains, but for the embedding tables."""
+        heads = [head for head in (self.distillation_head, self.adapted_head) if head is not None]
+        return [*self.model.dense_parameters(), *(p for head in heads for p in head.parameters())]
+
+    def table_parameters(self) -> list[nn.Parameter]:
+        return self.model.table_parameters()
+
+    def adapter_parameters(self) -> list[nn.Parameter]:
+        return list(self.adapter.parameters()) if self.adapter is not None else []
+
+
+def head_logit(head: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """(B,) from a head with one output."""
+    logit: torch.Tensor = head(x)
+    return logit.squeeze(1)

@@ -1,0 +1,8 @@
+"""NE, LogLoss, AUC, calibration and the distance to the truth. Pure functions of numpy arrays."""
+
+from exfm_ray.metrics.auc import auc
+from exfm_ray.metrics.calibration import calibration
+from exfm_ray.metrics.entropy import entropy, log_loss, normalized_entropy
+from exfm_ray.metrics.excess import excess, shifted_to_mean
+
+__all__ = ["auc", "calibration", "entropy", "excess", "log_loss", "normalized_entropy", "shifted_to_mean"]

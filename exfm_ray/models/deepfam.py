@@ -1,0 +1,38 @@
+"""Factorization machine beside an MLP on the same embeddings (Guo 2017)."""
+
+import torch
+from torch import nn
+
+from exfm_ray.config import DeepFamModel
+from exfm_ray.models.embedding import Embedding, pairwise_interaction
+from exfm_ray.models.inputs import Inputs
+from exfm_ray.models.mlp import linear, mlp
+from exfm_ray.models.model import Model
+from exfm_ray.schema import Schema
+
+
+class DeepFam(Model):
+    """FaM(x) + MLP(x0), x0 the concatenated embeddings.
+
+    x are the first- and second-order terms and the MLP's last hidden layer; φ sums the terms and ends the MLP.
+    """
+
+    def __init__(self, config: DeepFamModel, schema: Schema) -> None:
+        super().__init__()
+        self.first_order = Embedding(schema, 1, share=False, pooling="sum")
+        self.embedding = Embedding(schema, config.embedding_dim)
+        self.bias = nn.Parameter(torch.zeros(1))
+        self.deep = mlp(self.embedding.fields * config.embedding_dim, config.hidden)
+        self.deep_out = linear(config.hidden[-1], 1)
+        self.terms = self.embedding.fields + config.embedding_dim
+        self.width = self.terms + config.hidden[-1]
+
+    def backbone(self, inputs: Inputs) -> torch.Tensor:
+        fields = self.embedding(inputs)
+        terms = [self.first_order(inputs).squeeze(2), pairwise_interaction(fields)]
+        return torch.cat([*terms, self.deep(fields.flatten(1))], dim=1)
+
+    def serve(self, x: torch.Tensor) -> torch.Tensor:
+        factorization = x[:, : self.terms].sum(dim=1, keepdim=True) + self.bias
+        deep: torch.Tensor = self.deep_out(x[:, self.terms :])
+        return factorization + deep

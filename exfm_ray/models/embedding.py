@@ -1,0 +1,69 @@
+"""Embedding tables of all features, fused into one parameter so that a batch needs one gather."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from exfm_ray.models.inputs import Inputs
+from exfm_ray.schema import Schema
+
+INITIAL_STD = 1e-4
+
+
+class Embedding(nn.Module):
+    """Turns a batch into one D-dimensional vector per field: (B, F, D), F = categorical + numeric + sequence features.
+
+    A categorical field is its row, a numeric one x·v, a sequence the mean or sum over its history (zero where the
+    history is empty). The table's gradient is sparse: only the rows that a batch touches are updated.
+
+    Args:
+        dim: D.
+        share: whether a sequence uses the table of the feature that it shares, or one of its own.
+        pooling: of sequences, "mean" or "sum".
+    """
+
+    table_offsets: torch.Tensor
+    sequence_offsets: list[int]
+
+    def __init__(self, schema: Schema, dim: int, *, share: bool = True, pooling: str = "mean") -> None:
+        super().__init__()
+        categorical, sequences = schema.of_kind("categorical"), schema.of_kind("sequence")
+        rows_of = {feature.name: feature.rows for feature in categorical}
+        starts: dict[str, int] = {}
+        total = 0
+        for feature in categorical:
+            starts[feature.name] = total
+            total += feature.rows
+        self.sequence_offsets = []
+        for feature in sequences:
+            assert feature.shares is not None
+            self.sequence_offsets.append(starts[feature.shares] if share else total)
+            total += 0 if share else rows_of[feature.shares]
+        self.pooling = pooling
+        self.fields = len(schema.features)
+        self.table = nn.Parameter(torch.empty(total, dim).normal_(std=INITIAL_STD))
+        self.numeric = nn.Parameter(torch.empty(len(schema.of_kind("numeric")), dim).normal_(std=INITIAL_STD))
+        offsets = torch.tensor([starts[feature.name] for feature in categorical], dtype=torch.int64)
+        self.register_buffer("table_offsets", offsets, persistent=False)
+
+    def forward(self, inputs: Inputs) -> torch.Tensor:
+        """(B, F, D)"""
+        fields = [functional.embedding(inputs.categorical + self.table_offsets, self.table, sparse=True)]
+        if self.numeric.shape[0]:
+            fields.append(inputs.numeric.unsqueeze(2) * self.numeric)
+        for sequence, offset in zip(inputs.sequences, self.sequence_offsets, strict=True):
+            pooled = functional.embedding_bag(
+                sequence.values + offset,
+                self.table,
+                sequence.offsets,
+                mode=self.pooling,
+                sparse=True,
+                include_last_offset=True,
+            )
+            fields.append(pooled.unsqueeze(1))
+        return torch.cat(fields, dim=1)
+
+
+def pairwise_interaction(fields: torch.Tensor) -> torch.Tensor:
+    """Second-order terms of a factorization machine by dimension, ½[(Σᵢ eᵢ)² − Σᵢ eᵢ²]: (B, F, D) → (B, D)."""
+    return 0.5 * (fields.sum(dim=1).square() - fields.square().sum(dim=1))

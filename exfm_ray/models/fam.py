@@ -1,0 +1,27 @@
+"""Factorization machine (Rendle 2010)."""
+
+import torch
+from torch import nn
+
+from exfm_ray.config import FamModel
+from exfm_ray.models.embedding import Embedding, pairwise_interaction
+from exfm_ray.models.inputs import Inputs
+from exfm_ray.models.model import Model
+from exfm_ray.schema import Schema
+
+
+class Fam(Model):
+    """bias + Σᵢ wᵢ + ½ Σ_d [(Σᵢ eᵢ)² − Σᵢ eᵢ²]; x are the F first-order and D second-order terms, φ their sum."""
+
+    def __init__(self, config: FamModel, schema: Schema) -> None:
+        super().__init__()
+        self.first_order = Embedding(schema, 1, share=False, pooling="sum")
+        self.embedding = Embedding(schema, config.embedding_dim)
+        self.bias = nn.Parameter(torch.zeros(1))
+        self.width = self.embedding.fields + config.embedding_dim
+
+    def backbone(self, inputs: Inputs) -> torch.Tensor:
+        return torch.cat([self.first_order(inputs).squeeze(2), pairwise_interaction(self.embedding(inputs))], dim=1)
+
+    def serve(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sum(dim=1, keepdim=True) + self.bias

@@ -1,0 +1,45 @@
+"""What a recipe and its data must agree on, checked before anything is started or written."""
+
+from exfm_ray.config import MULTI_TASK_TYPES, Recipe, VerticalModelConfig
+from exfm_ray.data.dataset import Dataset
+from exfm_ray.errors import UserError
+
+
+def check_recipe(recipe: Recipe, data: Dataset) -> None:
+    """Compare every name and day of the recipe with the data.
+
+    Raises:
+        UserError: the first disagreement, in one line.
+    """
+    for index, vm in enumerate(recipe.vms):
+        _check_vm(f"vms.{index} ({vm.name})", vm, data)
+    tasks = data.schema.tasks
+    if len(tasks) > 1 and recipe.fm.model.type not in MULTI_TASK_TYPES:
+        raise UserError(
+            f"fm.model.type: {recipe.fm.model.type!r} predicts one task but the data has {len(tasks)} "
+            f"({', '.join(tasks)}); choose {' or '.join(MULTI_TASK_TYPES)}, or leave one task in data.tasks"
+        )
+    first, supervised = recipe.first_vm_day, recipe.first_supervised_day
+    if first < supervised:
+        raise UserError(
+            f"evaluate.train_from_day: {first} has no supervision; the first supervised day is {supervised} "
+            "(fm.train_from_day + 1 + fm.staleness_days)"
+        )
+    if first >= data.days:
+        raise UserError(
+            f"data: {data.days} days are too few to train VMs from day {first} on and to evaluate them one day later; "
+            f"at least {first + 1} are needed: add days, or lower fm.train_from_day, fm.staleness_days or "
+            "evaluate.train_from_day"
+        )
+
+
+def _check_vm(where: str, vm: VerticalModelConfig, data: Dataset) -> None:
+    schema = data.schema
+    if vm.domain >= len(schema.domains):
+        raise UserError(
+            f"{where}.domain: {vm.domain} is not in the data; its domains are 0 to {len(schema.domains) - 1} "
+            f"({', '.join(schema.domains)})"
+        )
+    for field, value, known in (("stage", vm.stage, schema.stages), ("task", vm.task, schema.tasks)):
+        if value not in known:
+            raise UserError(f"{where}.{field}: {value!r} is not in the data; choose one of {', '.join(known)}")

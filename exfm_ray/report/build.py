@@ -1,0 +1,91 @@
+"""The report as one HTML file that opens offline: `exfm report RUN`."""
+
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from exfm_ray.data.location import Location
+from exfm_ray.data.run_directory import RunDirectory
+from exfm_ray.report import wording
+from exfm_ray.report.control import matched_controls, uncontrolled
+from exfm_ray.report.figures import timeline_drawing, vm_drawings
+from exfm_ray.report.results import Results, read_results
+from exfm_ray.report.statistics import ordering
+from exfm_ray.report.tables import day_rows, variant_rows
+from exfm_ray.report.work import STEP_KINDS, read_work, timeline, totals
+
+TEMPLATE = "report.html.j2"
+
+
+def write_report(run: RunDirectory) -> Location:
+    """Write the run's report/index.html, whole or not at all, and say where it is.
+
+    The same run directory gives the same bytes; hosts, processes and times are what its manifests recorded.
+
+    Raises:
+        UserError: the run has no results yet.
+        DataError: results or manifests contradict themselves.
+    """
+    results = read_results(run)
+    page = _environment().get_template(TEMPLATE).render(_content(run, results))
+    run.report_file.write(page.encode())
+    return run.report_file
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("exfm_ray.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters = (wording.number, wording.percent, wording.spread, wording.change, wording.listed)
+    environment.filters.update({function.__name__: function for function in filters})
+    return environment
+
+
+def _content(run: RunDirectory, results: Results) -> dict[str, Any]:
+    """All that the template names."""
+    recipe, resolved = run.recipe(), run.resolved()
+    orders = [order for vm in results.vms if (order := ordering(results, vm)) is not None]
+    pieces = read_work(run, results)
+    spans = timeline(pieces, of_this_run=resolved["prepared"] is None)
+    controls = [wording.control_sentence(control) for control in matched_controls(recipe, results)]
+    drawings = vm_drawings(results)
+    bars = [timeline_drawing(spans)] if spans else []
+    return {
+        "name": recipe.name,
+        "sentence": wording.run_sentence(recipe, results),
+        "missing": wording.missing_variants(recipe, results),
+        "headlines": [_headline(results, vm) for vm in results.vms],
+        "orders": [(order, wording.order_sentence(order)) for order in orders],
+        "pairs": wording.pairs,
+        "controls": controls + [wording.uncontrolled_sentence(vm) for vm in uncontrolled(recipe, results)],
+        "variants": variant_rows(results),
+        "has_fm": results.any_defined("ne_fm"),
+        "has_truth": results.any_defined("ne_oracle") or results.any_defined("excess"),
+        "by_day": [(vm, day_rows(results, vm)) for vm in results.vms],
+        "drawings": drawings,
+        "timeline": bars,
+        "figures": [(d.identity, Markup(d.figure)) for group in [*drawings.values(), bars] for d in group],
+        "work": totals(pieces),
+        "kinds": STEP_KINDS,
+        "prepared": resolved["prepared"],
+        "recipe": yaml.safe_dump(resolved["recipe"], sort_keys=False, allow_unicode=True),
+        "versions": sorted(resolved["versions"].items()),
+        "plotly": Markup(get_plotlyjs()),
+    }
+
+
+def _headline(results: Results, vm: str) -> dict[str, Any]:
+    first = next(line for line in results.lines if line.vm == vm)
+    return {
+        "vm": vm,
+        "about": f"domain {first.domain}, {first.stage}, {first.task}, {first.model}",
+        "sentence": wording.headline(results, vm),
+        "warning": wording.worse_than_none(results, vm),
+    }

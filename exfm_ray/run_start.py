@@ -1,0 +1,84 @@
+"""Taking hold of a run directory: one command at a time, one recipe for ever."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+import yaml
+
+from exfm_ray.config import Recipe
+from exfm_ray.data.location import Location
+from exfm_ray.data.run_directory import RunDirectory
+from exfm_ray.errors import UserError
+
+PACKAGES = ("exfm_ray", "numpy", "pandas", "pyarrow", "ray", "torch")
+NOT_IN_RESULTS = ("resources", "das")
+"""sections that a continued run may change, since no result depends on them"""
+
+
+@contextmanager
+def holding(out: Location) -> Iterator[None]:
+    """Keep other commands on this machine out of a local run directory; the kernel lets go when the process dies.
+
+    Raises:
+        UserError: another command holds it, or it is a file.
+    """
+    if not out.is_local:
+        yield
+        return
+    if out.is_file():
+        raise UserError(f"--out: {out} is a file; name a directory")
+    try:
+        Path(out.uri).mkdir(parents=True, exist_ok=True)
+        lock = open(f"{out}/.lock", "w")  # noqa: SIM115 - held for the block, closed in finally
+    except OSError as error:
+        raise UserError(f"--out: {out} cannot be written ({os.strerror(error.errno or 0)}); name another") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise UserError(f"--out: another command works in {out}; wait for it or name another directory") from error
+    try:
+        yield
+    finally:
+        lock.close()
+
+
+def claim_run(run: RunDirectory, recipe: Recipe, prepared: Location | None) -> None:
+    """Write `recipe.yaml`, or check that the one there is the same but for sections that change no result.
+
+    Raises:
+        UserError: the directory holds the run of another recipe, or things that are no run.
+    """
+    content: dict[str, Any] = {
+        "recipe": recipe.model_dump(mode="json"),
+        "prepared": prepared.uri if prepared else None,
+        "versions": {"python": python_version(), **{package: version(package) for package in PACKAGES}},
+    }
+    if not run.recipe_file.is_file():
+        run.recipe_file.write(yaml.safe_dump(content, sort_keys=False).encode())
+        return
+    held = run.resolved()
+    for section, value in content["recipe"].items():
+        if section not in NOT_IN_RESULTS and (difference := _difference(section, held["recipe"].get(section), value)):
+            raise UserError(f"--out: {run.root} holds another run: {difference}; name another directory, or delete it")
+    if held["prepared"] != content["prepared"]:
+        raise UserError(f"--out: {run.root} used the days at {held['prepared']}, not {content['prepared']}")
+
+
+def _difference(path: str, held: Any, now: Any) -> str | None:
+    """The first place where two plain values differ, in words."""
+    if isinstance(held, dict) and isinstance(now, dict):
+        fields = [*held, *(name for name in now if name not in held)]
+        found = (_difference(f"{path}.{name}", held.get(name), now.get(name)) for name in fields)
+        return next((difference for difference in found if difference), None)
+    if isinstance(held, list) and isinstance(now, list) and len(held) == len(now):
+        pairs = zip(held, now, strict=True)
+        found = (_difference(f"{path}.{index}", *pair) for index, pair in enumerate(pairs))
+        return next((difference for difference in found if difference), None)
+    return None if held == now else f"its {path} is {held!r}, not {now!r}"

@@ -1,0 +1,127 @@
+"""The day loop: the picture of the design as code.
+
+Every step waits for what it needs to be committed and commits what it makes, so the steps run beside each other,
+any of them may be killed at any time, and the same command goes on from what is there.
+"""
+
+import json
+from functools import partial
+
+from rich.console import Console
+
+from exfm_ray.config import DriftData, Recipe
+from exfm_ray.data.commit import committed
+from exfm_ray.data.dataset import Dataset, open_dataset
+from exfm_ray.data.experiment import Experiment
+from exfm_ray.data.location import Location
+from exfm_ray.data.prepare import Spread, prepare
+from exfm_ray.data.run_directory import Outcome, RunDirectory
+from exfm_ray.preflight import check_recipe
+from exfm_ray.progress import watching
+from exfm_ray.quiet import quieten
+from exfm_ray.run_start import claim_run, holding
+from exfm_ray.together import together
+
+ROWS_WORTH_SPREADING = 2_000_000
+"""per day; below that, starting processes costs more than they save"""
+
+
+def simulate(recipe: Recipe, run: RunDirectory, address: str | None, console: Console) -> None:
+    """Run a recipe to its results, or go on with a run that was interrupted.
+
+    Args:
+        address: of a Ray cluster; None starts one on this machine.
+
+    Raises:
+        UserError: the recipe does not fit its data, or the run directory holds another recipe. Nothing is written.
+    """
+    data = open_dataset(recipe.data)
+    check_recipe(recipe, data)
+    with holding(run.root):
+        claim_run(run, recipe, data.prepared)
+        experiment = Experiment(
+            recipe=recipe, root=run.root.uri, dataset=run.days.uri, data_schema=data.schema, days=data.days
+        )
+        with watching(experiment, console, preparing=data.source is not None):
+            if not is_finished(experiment):
+                produce(experiment, data, address)
+        write_results(experiment)
+
+
+def produce(experiment: Experiment, data: Dataset, address: str | None) -> None:
+    """Days → FM → supervision → VMs."""
+    quieten(experiment.run.local_directory() / "logs")
+    if experiment.recipe.resources.mode == "local":
+        _prepare_days(experiment, data, map)
+        _train_foundation_model(experiment)
+        _augment_days(experiment)
+        _train_vertical_models(experiment, workers=1)
+        return
+    from exfm_ray.cluster import ray_cluster, spread
+
+    with ray_cluster(experiment.recipe, address) as workers:
+        together(
+            partial(_prepare_days, experiment, data, spread if _is_large(experiment) else map),
+            partial(_train_foundation_model, experiment),
+            partial(_augment_days, experiment),
+            partial(_train_vertical_models, experiment, workers),
+        )
+
+
+def _is_large(experiment: Experiment) -> bool:
+    config = experiment.recipe.data
+    return isinstance(config, DriftData) and config.events_per_day > ROWS_WORTH_SPREADING
+
+
+def _prepare_days(experiment: Experiment, data: Dataset, spread: Spread) -> None:
+    if data.source is not None:
+        prepare(data.source, Location(experiment.dataset), spread=spread)
+
+
+def _train_foundation_model(experiment: Experiment) -> None:
+    from exfm_ray.train.launch import train_foundation_model
+
+    if committed(experiment.snapshots.day(experiment.fm_days[-1])) is None:
+        train_foundation_model(experiment)
+
+
+def _augment_days(experiment: Experiment) -> None:
+    from exfm_ray.das.augmentation import augment_days
+    from exfm_ray.das.deployment import serving
+    from exfm_ray.das.pointer import EmbeddedPointer
+
+    if all(committed(experiment.supervision(day)) for day in experiment.supervised_days):
+        return
+    pointer = str(experiment.run.local_directory() / "pointer")
+    with serving(experiment, pointer) as (application, handle):
+        augment_days(experiment, application, EmbeddedPointer(pointer), handle)
+
+
+def _train_vertical_models(experiment: Experiment, workers: int) -> None:
+    from exfm_ray.train.launch import train_vertical_models
+
+    train_vertical_models(experiment, workers)
+
+
+def outcome_files(experiment: Experiment) -> list[Location]:
+    """One per line of results.jsonl, in its order: VM, method, seed, day."""
+    recipe, run = experiment.recipe, experiment.run
+    return [
+        run.outcome_file(vm.name, method, seed, day)
+        for vm in recipe.vms
+        for method in recipe.methods_of(vm)
+        for seed in recipe.seeds
+        for day in experiment.supervised_days[1:]
+    ]
+
+
+def is_finished(experiment: Experiment) -> bool:
+    """Whether every line of results.jsonl has been made."""
+    return all(place.is_file() for place in outcome_files(experiment))
+
+
+def write_results(experiment: Experiment) -> None:
+    """Collect the evaluated days into results.jsonl; the same lines give the same bytes."""
+    outcomes = [Outcome.model_validate_json(place.read()) for place in outcome_files(experiment)]
+    lines = [json.dumps(outcome.line, allow_nan=False) + "\n" for outcome in outcomes]
+    experiment.run.results_file.write("".join(lines).encode())

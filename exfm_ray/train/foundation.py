@@ -1,0 +1,78 @@
+"""The FM's whole stream: one pass over all domains, stages and tasks, a snapshot published after every day."""
+
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.optim import Optimizer
+
+from exfm_ray.data.batches import Batch, day_batches
+from exfm_ray.data.commit import Stopwatch, committed
+from exfm_ray.data.experiment import Experiment
+from exfm_ray.data.location import Location
+from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts
+from exfm_ray.data.waiting import wait_until_committed
+from exfm_ray.models.build import build_model, seeded
+from exfm_ray.models.model import Model
+from exfm_ray.train.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from exfm_ray.train.optimizers import build_optimizers
+from exfm_ray.train.process import training_device
+
+
+def multi_task_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Sum over tasks of the mean binary cross-entropy. Both: (B, tasks)."""
+    return functional.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(dim=0).sum()
+
+
+def train_batch(model: Model, batch: Batch, optimizers: list[Optimizer], device: torch.device) -> None:
+    """One step of the FM."""
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    loss = multi_task_loss(model(batch.inputs.to(device)), batch.labels.to(device))
+    loss.backward()  # type: ignore[no-untyped-call]
+    for optimizer in optimizers:
+        optimizer.step()
+
+
+def train_foundation_stream(settings: dict[str, Any]) -> None:
+    """The training function of the FM's Ray Train run: goes on after the last committed day.
+
+    Args:
+        settings: `experiment`, an `Experiment` as JSON values.
+    """
+    experiment = Experiment.model_validate(settings["experiment"])
+    config, run = experiment.recipe.fm, experiment.run
+    device = training_device()
+    traffic = experiment.fm_traffic()
+    model = seeded(lambda: build_model(config.model, traffic.schema, len(traffic.tasks)), config.seed, config.name)
+    model.to(device)
+    optimizers = build_optimizers(config.optimizer, model.dense_parameters(), model.table_parameters())
+    place = run.checkpoints(config.name)
+    day_done, rows_seen = config.train_from_day - 1, 0
+    if (checkpoint := latest_checkpoint(place)) is not None:
+        load_checkpoint(place, checkpoint, model, optimizers)
+        day_done, rows_seen = int(checkpoint.about["day"]), int(checkpoint.about["rows_seen"])
+        _publish(experiment, model, day_done, int(checkpoint.about["rows"]), rows_seen, Stopwatch.start())
+    timeout = experiment.recipe.resources.wait_timeout_seconds
+    for day in range(day_done + 1, experiment.fm_days.stop):
+        rows = wait_until_committed(Location(experiment.dataset).day(day), timeout, f"the partition of day {day}").rows
+        stopwatch = Stopwatch.start()
+        for batch in day_batches(traffic, day, config.optimizer.batch_size):
+            train_batch(model, batch, list(optimizers.values()), device)
+        rows_seen += rows
+        save_checkpoint(place, day, model, optimizers, {"rows": rows, "rows_seen": rows_seen}, stopwatch)
+        _publish(experiment, model, day, rows, rows_seen, stopwatch)
+
+
+def _publish(experiment: Experiment, model: Model, day: int, rows: int, rows_seen: int, stopwatch: Stopwatch) -> None:
+    """Publish FM(day) if that has not been done; a process may have died between its checkpoint and here."""
+    if committed(experiment.snapshots.day(day)) is None:
+        facts = SnapshotFacts(
+            model=experiment.recipe.fm.model,
+            inputs=experiment.data_schema,
+            tasks=experiment.data_schema.tasks,
+            trained_through=day,
+            rows_seen=rows_seen,
+            parameters=model.parameter_count(),
+        )
+        SnapshotDatabase(experiment.snapshots).publish(model, facts, rows, stopwatch)

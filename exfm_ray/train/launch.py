@@ -1,0 +1,52 @@
+"""Ray Train runs: one for the FM's stream, one for the fleet of VMs."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from exfm_ray.data.experiment import Experiment
+from exfm_ray.train.fleet import share_out, train_fleet
+from exfm_ray.train.foundation import train_foundation_stream
+
+
+def train_foundation_model(experiment: Experiment) -> None:
+    """Train the FM through its last day; snapshots appear on the way."""
+    settings = {"experiment": experiment.model_dump(mode="json")}
+    _run(experiment, "fm", train_foundation_stream, settings, 1, experiment.recipe.resources.gpus_per_fm)
+
+
+def train_vertical_models(experiment: Experiment, workers: int) -> None:
+    """Train and evaluate every VM over all its days, shared by `workers` processes."""
+    recipe = experiment.recipe
+    # all VMs read the whole day and keep their part, so a VM costs what its variants cost
+    costs = [len(recipe.methods_of(vm)) * len(recipe.seeds) for vm in recipe.vms]
+    settings = {"experiment": experiment.model_dump(mode="json"), "shares": share_out(costs, max(workers, 1))}
+    _run(experiment, "fleet", train_fleet, settings, workers, recipe.resources.gpus_per_vm)
+
+
+def _run(
+    experiment: Experiment,
+    name: str,
+    function: Callable[[dict[str, Any]], None],
+    settings: dict[str, Any],
+    workers: int,
+    gpus: float,
+) -> None:
+    """Run a training function on Ray Train; where a worker dies, all start again and go on from their checkpoints."""
+    resources = experiment.recipe.resources
+    local = resources.mode == "local"
+    scaling = ScalingConfig(
+        num_workers=0 if local else workers,
+        use_gpu=gpus > 0,
+        resources_per_worker=None if local else {"CPU": 1, **({"GPU": gpus} if gpus else {})},
+    )
+    # a name of its own: our checkpoints carry the state, Ray Train must not look for one
+    run_config = RunConfig(
+        name=f"{name}-{uuid.uuid4().hex[:8]}",
+        storage_path=str(experiment.run.logs / "train"),
+        failure_config=FailureConfig(max_failures=resources.max_failures),
+    )
+    TorchTrainer(function, train_loop_config=settings, scaling_config=scaling, run_config=run_config).fit()

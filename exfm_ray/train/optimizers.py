@@ -1,0 +1,22 @@
+"""From a recipe's optimizer section to torch optimizers."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from exfm_ray.config import OptimizerConfig
+
+
+def build_optimizers(
+    config: OptimizerConfig, dense: Iterable[nn.Parameter], tables: Iterable[nn.Parameter]
+) -> dict[str, Optimizer]:
+    """Fused Adam for dense parameters; tables are updated only in the rows that a batch touches."""
+    rate = config.embedding_learning_rate or config.learning_rate
+    embedding: Optimizer
+    if config.embedding == "lazy_adam":
+        embedding = torch.optim.SparseAdam(list(tables), lr=rate)
+    else:
+        embedding = torch.optim.Adagrad(list(tables), lr=rate)
+    return {"dense": torch.optim.Adam(list(dense), lr=config.learning_rate, fused=True), "tables": embedding}

@@ -1,0 +1,130 @@
+"""One variant of a VM: its method and seed, its state, and its line of results."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.optim import Optimizer
+
+from exfm_ray.config import VerticalModelConfig
+from exfm_ray.data.batches import Batch
+from exfm_ray.data.commit import Made, Stopwatch
+from exfm_ray.data.experiment import Experiment
+from exfm_ray.data.run_directory import Outcome, variant_name
+from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts
+from exfm_ray.distill.step import train_step
+from exfm_ray.distill.student import Student
+from exfm_ray.schema import Method
+from exfm_ray.train.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from exfm_ray.train.optimizers import build_optimizers
+
+
+class Variant:
+    """A student with its optimizers and counts; continues from its last checkpoint when built."""
+
+    def __init__(
+        self, experiment: Experiment, vm: VerticalModelConfig, method: Method, seed: int, device: torch.device
+    ) -> None:
+        self.experiment, self.vm, self.method, self.seed, self.device = experiment, vm, method, seed, device
+        name = variant_name(vm.name, method, seed)
+        self.checkpoints = experiment.run.checkpoints(name)
+        self.snapshots = SnapshotDatabase(experiment.run.snapshots(name))
+        self.schema = experiment.vm_traffic(vm).schema
+        self.student = Student(vm, experiment.recipe.distill_of(vm), method, self.schema, seed).to(device)
+        self.optimizers = build_optimizers(
+            vm.optimizer, self.student.dense_parameters(), self.student.table_parameters()
+        )
+        self.adapter_optimizer: Optimizer | None = None
+        if self.student.adapter is not None:
+            rate = experiment.recipe.distill_of(vm).adapter.learning_rate
+            self.adapter_optimizer = torch.optim.Adam(self.student.adapter_parameters(), lr=rate, fused=True)
+        self.trained_through, self.rows, self.positives = experiment.recipe.first_vm_day - 1, 0, 0
+        self.trained: Made | None = None
+        self._continue()
+
+    def _continue(self) -> None:
+        checkpoint = latest_checkpoint(self.checkpoints)
+        if checkpoint is None:
+            return
+        load_checkpoint(self.checkpoints, checkpoint, self.student, self._all_optimizers())
+        self.trained_through = int(checkpoint.about["day"])
+        self.rows, self.positives = int(checkpoint.about["rows"]), int(checkpoint.about["positives"])
+        self.trained = checkpoint.made
+        self._publish(0, Stopwatch.start())
+
+    def _all_optimizers(self) -> dict[str, Optimizer]:
+        return self.optimizers | ({"adapter": self.adapter_optimizer} if self.adapter_optimizer is not None else {})
+
+    def train(self, batch: Batch) -> None:
+        """One step of Algorithm 1."""
+        fm_prob = None if batch.fm_probs is None or self.method == "none" else batch.fm_probs[:, 0].to(self.device)
+        label = batch.labels[:, 0].to(self.device)
+        optimizers = list(self.optimizers.values())
+        train_step(self.student, batch.inputs.to(self.device), label, fm_prob, optimizers, self.adapter_optimizer)
+
+    def finish_day(self, day: int, rows: int, positives: int, stopwatch: Stopwatch) -> None:
+        """Commit the state after a day of training, and publish what would be served from now on.
+
+        Args:
+            rows, positives: of the day's training rows.
+        """
+        self.trained_through, self.rows, self.positives = day, self.rows + rows, self.positives + positives
+        about = {"rows": self.rows, "positives": self.positives}
+        state = self._all_optimizers()
+        self.trained = save_checkpoint(self.checkpoints, day, self.student, state, about, stopwatch).made
+        self._publish(rows, stopwatch)
+
+    def _publish(self, rows: int, stopwatch: Stopwatch) -> None:
+        facts = SnapshotFacts(
+            model=self.vm.model,
+            inputs=self.schema,
+            tasks=(self.vm.task,),
+            trained_through=self.trained_through,
+            rows_seen=self.rows,
+            parameters=self.student.model.parameter_count(),
+        )
+        self.snapshots.publish(self.student.model, facts, rows, stopwatch)
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> NDArray[np.float32]:
+        """Served probabilities (B,) of a batch's rows."""
+        logits = self.student.model(batch.inputs.to(self.device))
+        probability: NDArray[np.float32] = torch.sigmoid(logits[:, 0]).cpu().numpy()
+        return probability
+
+    def base_rate(self) -> float | None:
+        """Positives ÷ rows of all that the variant was trained on."""
+        return self.positives / self.rows if self.rows else None
+
+    def is_evaluated(self, day: int) -> bool:
+        return self.experiment.run.outcome_file(self.vm.name, self.method, self.seed, day).is_file()
+
+    def write_outcome(self, eval_day: int, values: dict[str, Any], evaluated: Made) -> None:
+        """Put the evaluated day's line where the run collects it, with the time that training and evaluating took.
+
+        Args:
+            values: rows, positives and metrics.
+            evaluated: who predicted the day, and how long that took.
+        """
+        assert self.trained is not None
+        recipe = self.experiment.recipe
+        supervisor = self.experiment.supervising_snapshot(self.trained_through)
+        line = {
+            "vm": self.vm.name,
+            "domain": self.vm.domain,
+            "stage": self.vm.stage,
+            "task": self.vm.task,
+            "model": self.vm.model.type,
+            "fm": recipe.fm.name,
+            "method": self.method,
+            "seed": self.seed,
+            "train_day": self.trained_through,
+            "eval_day": eval_day,
+            **values,
+            "fm_snapshot": None if self.method == "none" else self.experiment.snapshot_identity(supervisor),
+            "staleness_days": recipe.fm.staleness_days,
+        }
+        made = self.trained.model_copy(update={"seconds": round(self.trained.seconds + evaluated.seconds, 3)})
+        place = self.experiment.run.outcome_file(self.vm.name, self.method, self.seed, eval_day)
+        place.write(Outcome(line=line, made=made).model_dump_json(indent=1).encode())
