@@ -1,20 +1,24 @@
 """What Ray and its libraries say goes into a file, so that the terminal stays the user's."""
 
+import importlib
 import logging
 import os
 from pathlib import Path
 
 QUIET_LOGGERS = ("ray", "ray.data", "ray.serve", "ray.train", "ray.tune", "asyncio", "py.warnings")
+LIBRARIES = ("ray", "ray.data", "ray.serve", "ray.train")
 
 
 def quieten(logs: Path) -> None:
-    """Call this before Ray is imported; its loggers are set up anew then by none but us.
+    """Send Ray's log lines of this process to `driver.log`.
 
     Args:
-        logs: directory of `driver.log`.
+        logs: directory of the file.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
+    for library in LIBRARIES:  # importing one sets up its loggers, which must have happened before they are taken over
+        importlib.import_module(library)
     logs.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(logs / "driver.log")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

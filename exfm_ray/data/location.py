@@ -3,6 +3,8 @@
 import os
 import uuid
 from dataclasses import dataclass
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from pyarrow import fs
 
@@ -16,6 +18,8 @@ class Location:
     @classmethod
     def of(cls, text: str) -> "Location":
         """A location from what a user wrote; a relative path is taken from the working directory."""
+        if text.startswith("file://"):
+            text = url2pathname(urlsplit(text).path)
         return cls(text.rstrip("/") if "://" in text else os.path.abspath(os.path.expanduser(text)))
 
     def __truediv__(self, name: str) -> "Location":

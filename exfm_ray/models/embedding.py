@@ -1,5 +1,7 @@
 """Embedding tables of all features, fused into one parameter so that a batch needs one gather."""
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -42,7 +44,10 @@ class Embedding(nn.Module):
         self.pooling = pooling
         self.fields = len(schema.features)
         self.table = nn.Parameter(torch.empty(total, dim).normal_(std=INITIAL_STD))
-        self.numeric = nn.Parameter(torch.empty(len(schema.of_kind("numeric")), dim).normal_(std=INITIAL_STD))
+        # Xavier, as any linear layer from 1 to D: at the tables' scale, products of two numeric fields would start at
+        # 1e-8 and never be learned
+        numeric = torch.empty(len(schema.of_kind("numeric")), dim)
+        self.numeric = nn.Parameter(numeric.normal_(std=math.sqrt(2 / (1 + dim))))
         offsets = torch.tensor([starts[feature.name] for feature in categorical], dtype=torch.int64)
         self.register_buffer("table_offsets", offsets, persistent=False)
 

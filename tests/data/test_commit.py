@@ -1,0 +1,116 @@
+"""Commits: all or nothing, for ever, whoever is killed when."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from exfm_ray.data.commit import (
+    MANIFEST,
+    Stopwatch,
+    commit,
+    committed,
+    read_file,
+    require,
+    sweep,
+    write_file,
+)
+from exfm_ray.data.location import Location
+from exfm_ray.errors import DataError
+
+
+@pytest.fixture(params=["path", "uri"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
+    return Location.of(str(tmp_path / "a") if request.param == "path" else (tmp_path / "a").as_uri())
+
+
+def test_nothing_is_there_before_the_manifest(place: Location) -> None:
+    write_file(Location.of(str(place)), "part", ".bin", b"x")
+    assert committed(place) is None
+    with pytest.raises(DataError, match=r"is not committed: it has no manifest\.json"):
+        require(place)
+
+
+def test_a_commit_lists_files_rows_and_checksums_in_order(place: Location) -> None:
+    files = [write_file(place, "part", ".bin", content, rows) for content, rows in ((b"one", 3), (b"two", 4))]
+    manifest = commit(place, files, {"day": 1}, Stopwatch.start())
+    assert manifest == committed(place)
+    assert [(file.rows, file.bytes) for file in manifest.files] == [(3, 3), (4, 3)]
+    assert manifest.rows == 7
+    assert [read_file(place, file) for file in manifest.files] == [b"one", b"two"]
+
+
+def test_leftovers_are_ignored_and_swept(place: Location) -> None:
+    write_file(place, "part", ".bin", b"of a process that died")
+    kept = write_file(place, "part", ".bin", b"kept")
+    commit(place, [kept], {}, Stopwatch.start())
+    assert [child.name for child in place.children()] == sorted([MANIFEST, kept.name])
+
+
+def test_sweeping_what_is_not_committed_leaves_nothing(place: Location) -> None:
+    write_file(place, "part", ".bin", b"x")
+    sweep(place)
+    assert place.children() == []
+
+
+def test_what_is_committed_never_changes(place: Location) -> None:
+    first = commit(place, [write_file(place, "part", ".bin", b"first")], {"n": 1}, Stopwatch.start())
+    second = commit(place, [write_file(place, "part", ".bin", b"second")], {"n": 2}, Stopwatch.start())
+    assert second == first
+    assert len(place.children()) == 2
+
+
+def test_changed_bytes_are_noticed(place: Location) -> None:
+    file = write_file(place, "part", ".bin", b"right")
+    (place / file.name).write(b"wrong")
+    with pytest.raises(DataError, match="checksum differs"):
+        read_file(place, file)
+
+
+def test_a_broken_manifest_is_told(place: Location) -> None:
+    (place / MANIFEST).write(json.dumps({"files": 3}).encode())
+    with pytest.raises(DataError, match="is not a manifest"):
+        committed(place)
+
+
+def test_time_is_shared_by_what_is_made_at_once() -> None:
+    alone, shared = Stopwatch(started=0.0).made(), Stopwatch(started=0.0, shared_by=4).made()
+    assert shared.seconds == pytest.approx(alone.seconds / 4, rel=1e-6)
+
+
+WRITER = """
+    import sys
+    from exfm_ray.data.commit import Stopwatch, commit, write_file
+    from exfm_ray.data.location import Location
+    print("ready", flush=True)
+    for day in range(1, 10_000):
+        place = Location.of(sys.argv[1]).day(day)
+        files = [write_file(place, "part", ".bin", bytes(50_000), 10) for _ in range(4)]
+        commit(place, files, {"day": day}, Stopwatch.start())
+"""
+
+
+@pytest.mark.parametrize("pause", [0.02, 0.07, 0.15])
+def test_a_killed_writer_leaves_whole_commits_or_none(tmp_path: Path, pause: float) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path / "days")], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    try:
+        process.wait(timeout=pause)
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    days = Location.of(str(tmp_path / "days")).children()
+    assert days
+    found = [committed(day) for day in days]
+    assert all(manifest is not None for manifest in found[:-1])
+    for day, manifest in zip(days, found, strict=True):
+        if manifest is not None:
+            assert [len(read_file(day, file)) for file in manifest.files] == [50_000] * 4
