@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from exfm_ray.config import DeepFamModel
-from exfm_ray.models.embedding import Embedding, pairwise_interaction
+from exfm_ray.models.embedding import Embedding, first_order_terms, pairwise_interaction
 from exfm_ray.models.inputs import Inputs
 from exfm_ray.models.mlp import linear, mlp
 from exfm_ray.models.model import Model
@@ -19,7 +19,7 @@ class DeepFam(Model):
 
     def __init__(self, config: DeepFamModel, schema: Schema) -> None:
         super().__init__()
-        self.first_order = Embedding(schema, 1, share=False, pooling="sum")
+        self.first_order = first_order_terms(schema)
         self.embedding = Embedding(schema, config.embedding_dim)
         self.bias = nn.Parameter(torch.zeros(1))
         self.deep = mlp(self.embedding.fields * config.embedding_dim, config.hidden)

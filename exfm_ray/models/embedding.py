@@ -1,7 +1,5 @@
 """Embedding tables of all features, fused into one parameter so that a batch needs one gather."""
 
-import math
-
 import torch
 from torch import nn
 from torch.nn import functional
@@ -10,6 +8,9 @@ from exfm_ray.models.inputs import Inputs
 from exfm_ray.schema import Schema
 
 INITIAL_STD = 1e-4
+NUMERIC_STD = 0.1
+"""of the vectors of numeric fields: at the tables' scale, products of two such fields would start at 1e-8 and never be
+learned; at Xavier's, the random product of two fields would drown a factorization machine's first thousand steps"""
 
 
 class Embedding(nn.Module):
@@ -22,12 +23,21 @@ class Embedding(nn.Module):
         dim: D.
         share: whether a sequence uses the table of the feature that it shares, or one of its own.
         pooling: of sequences, "mean" or "sum".
+        numeric_std: standard deviation of the v of numeric fields at the start.
     """
 
     table_offsets: torch.Tensor
     sequence_offsets: list[int]
 
-    def __init__(self, schema: Schema, dim: int, *, share: bool = True, pooling: str = "mean") -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        dim: int,
+        *,
+        share: bool = True,
+        pooling: str = "mean",
+        numeric_std: float = NUMERIC_STD,
+    ) -> None:
         super().__init__()
         categorical, sequences = schema.of_kind("categorical"), schema.of_kind("sequence")
         rows_of = {feature.name: feature.rows for feature in categorical}
@@ -44,10 +54,8 @@ class Embedding(nn.Module):
         self.pooling = pooling
         self.fields = len(schema.features)
         self.table = nn.Parameter(torch.empty(total, dim).normal_(std=INITIAL_STD))
-        # Xavier, as any linear layer from 1 to D: at the tables' scale, products of two numeric fields would start at
-        # 1e-8 and never be learned
         numeric = torch.empty(len(schema.of_kind("numeric")), dim)
-        self.numeric = nn.Parameter(numeric.normal_(std=math.sqrt(2 / (1 + dim))))
+        self.numeric = nn.Parameter(numeric.normal_(std=numeric_std))
         offsets = torch.tensor([starts[feature.name] for feature in categorical], dtype=torch.int64)
         self.register_buffer("table_offsets", offsets, persistent=False)
 
@@ -72,3 +80,8 @@ class Embedding(nn.Module):
 def pairwise_interaction(fields: torch.Tensor) -> torch.Tensor:
     """Second-order terms of a factorization machine by dimension, ½[(Σᵢ eᵢ)² − Σᵢ eᵢ²]: (B, F, D) → (B, D)."""
     return 0.5 * (fields.sum(dim=1).square() - fields.square().sum(dim=1))
+
+
+def first_order_terms(schema: Schema) -> Embedding:
+    """A number per feature value, as a factorization machine's first order needs; sequences have their own, summed."""
+    return Embedding(schema, 1, share=False, pooling="sum", numeric_std=INITIAL_STD)

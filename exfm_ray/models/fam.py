@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from exfm_ray.config import FamModel
-from exfm_ray.models.embedding import Embedding, pairwise_interaction
+from exfm_ray.models.embedding import Embedding, first_order_terms, pairwise_interaction
 from exfm_ray.models.inputs import Inputs
 from exfm_ray.models.model import Model
 from exfm_ray.schema import Schema
@@ -15,7 +15,7 @@ class Fam(Model):
 
     def __init__(self, config: FamModel, schema: Schema) -> None:
         super().__init__()
-        self.first_order = Embedding(schema, 1, share=False, pooling="sum")
+        self.first_order = first_order_terms(schema)
         self.embedding = Embedding(schema, config.embedding_dim)
         self.bias = nn.Parameter(torch.zeros(1))
         self.width = self.embedding.fields + config.embedding_dim

@@ -1,0 +1,132 @@
+"""Snapshots, the loader and the predictor: what answers is always a whole snapshot."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from exfm_ray.config import DcnV2Model
+from exfm_ray.das.loader import SnapshotLoader
+from exfm_ray.das.pointer import EmbeddedPointer, point_to
+from exfm_ray.das.predictor import Predictor
+from exfm_ray.das.wire import from_bytes, to_bytes
+from exfm_ray.data.commit import MANIFEST, Stopwatch, require
+from exfm_ray.data.encode import encode
+from exfm_ray.data.location import Location
+from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts
+from exfm_ray.errors import DataError
+from exfm_ray.models.build import build_model, seeded
+from exfm_ray.models.model import Model
+from exfm_ray.schema import Schema
+
+CONFIG = DcnV2Model(embedding_dim=3, cross_layers=1, hidden=(4,))
+
+
+def publish(database: SnapshotDatabase, schema: Schema, day: int) -> Model:
+    model = seeded(lambda: build_model(CONFIG, schema, 2), day, "fm")
+    facts = SnapshotFacts(
+        model=CONFIG, inputs=schema, tasks=schema.tasks, trained_through=day, rows_seen=day, parameters=1
+    )
+    database.publish(model, facts, rows=10, stopwatch=Stopwatch.start())
+    return model
+
+
+def rows(count: int = 50) -> pa.Table:
+    generator = np.random.default_rng(0)
+    columns = {name: generator.integers(0, 24, count) for name in ("user", "item", "hour")}
+    columns |= {name: generator.random(count).astype(np.float32) for name in ("price", "costly")}
+    return pa.table({**columns, "history": pa.array([[1, 2]] * count, pa.list_(pa.int64()))})
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> SnapshotDatabase:
+    return SnapshotDatabase(Location.of(str(tmp_path / "snapshots" / "fm")))
+
+
+def test_days_are_listed_in_order(database: SnapshotDatabase, small_schema: Schema) -> None:
+    for day in (2, 1, 10):
+        publish(database, small_schema, day)
+    assert database.days() == [1, 2, 10]
+
+
+def test_a_snapshot_predicts_as_the_model_did(database: SnapshotDatabase, small_schema: Schema) -> None:
+    model = publish(database, small_schema, 4)
+    answer = Predictor.load(database, 4).predict(rows())
+    with torch.no_grad():
+        expected = torch.sigmoid(model(encode(rows(), small_schema))).numpy()
+    assert answer.column_names == ["fm_click", "fm_like"]
+    assert np.array_equal(answer["fm_like"].to_numpy(), expected[:, 1])
+
+
+def test_a_published_snapshot_never_changes(database: SnapshotDatabase, small_schema: Schema) -> None:
+    publish(database, small_schema, 1)
+    before = (database.directory(1) / MANIFEST).read()
+    other = seeded(lambda: build_model(CONFIG, small_schema, 2), 99, "fm")
+    facts = SnapshotFacts(
+        model=CONFIG, inputs=small_schema, tasks=("click", "like"), trained_through=1, rows_seen=9, parameters=1
+    )
+    database.publish(other, facts, rows=1, stopwatch=Stopwatch.start())
+    assert (database.directory(1) / MANIFEST).read() == before
+
+
+def test_the_loader_follows_the_pointer(database: SnapshotDatabase, small_schema: Schema, tmp_path: Path) -> None:
+    publish(database, small_schema, 1)
+    publish(database, small_schema, 2)
+    pointer = EmbeddedPointer(str(tmp_path / "pointer"))
+    loader = SnapshotLoader(database, pointer, lease_seconds=60, clock=lambda: 0.0)
+    loader.follow_once()
+    assert loader.current is None
+    for day in (1, 2, 1):
+        point_to(pointer, day, now=0.0, lease_seconds=60)
+        loader.follow_once()
+        assert loader.current is not None
+        assert loader.current.identity == f"fm/day=00{day}"
+
+
+def test_the_loader_extends_the_lease(database: SnapshotDatabase, small_schema: Schema, tmp_path: Path) -> None:
+    publish(database, small_schema, 1)
+    pointer, now = EmbeddedPointer(str(tmp_path / "pointer")), [0.0]
+    point_to(pointer, 1, now=0.0, lease_seconds=60)
+    loader = SnapshotLoader(database, pointer, lease_seconds=60, clock=lambda: now[0])
+    now[0] = 40.0
+    loader.follow_once()
+    held = pointer.read()
+    assert held is not None
+    assert held.lease_until == 100.0
+
+
+@pytest.mark.parametrize("damage", ["missing", "corrupt"])
+def test_the_old_snapshot_goes_on_where_the_new_one_is_damaged(
+    database: SnapshotDatabase, small_schema: Schema, tmp_path: Path, damage: str
+) -> None:
+    publish(database, small_schema, 1)
+    pointer = EmbeddedPointer(str(tmp_path / "pointer"))
+    loader = SnapshotLoader(database, pointer, lease_seconds=60, clock=lambda: 0.0)
+    point_to(pointer, 1, now=0.0, lease_seconds=60)
+    loader.follow_once()
+    if damage == "corrupt":
+        publish(database, small_schema, 2)
+        place = database.directory(2) / require(database.directory(2)).files[0].name
+        content = bytearray(place.read())
+        content[-1] ^= 1
+        place.write(bytes(content))
+    point_to(pointer, 2, now=0.0, lease_seconds=60)
+    loader.follow_once()
+    assert loader.current is not None
+    assert loader.current.snapshot_day == 1
+    assert loader.problem is not None
+    assert "day=002" in loader.problem
+
+
+def test_a_missing_snapshot_is_told(database: SnapshotDatabase) -> None:
+    with pytest.raises(DataError, match="is not committed"):
+        database.load(7)
+
+
+def test_a_table_survives_the_wire_and_a_slice_sends_its_rows_alone() -> None:
+    table = rows(10_000)
+    assert from_bytes(to_bytes(table)).equals(table)
+    assert from_bytes(to_bytes(table.slice(5, 3))).equals(table.slice(5, 3))
+    assert len(to_bytes(table.slice(5, 3))) < len(to_bytes(table)) / 100

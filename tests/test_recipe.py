@@ -1,0 +1,116 @@
+"""A wrong recipe is told in one line that names the field, and nothing is written."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from exfm_ray.cli import app
+from exfm_ray.errors import UserError
+from exfm_ray.recipe import apply_edit, read_recipe, validated
+from tests.conftest import small_content
+
+REPOSITORY = Path(__file__).parents[1]
+
+WRONG = [
+    (["methodz=[none]"], "methodz: there is no such field; did you mean 'methods'?"),
+    (["data.dayz=4"], "data.dayz: there is no such field; did you mean 'days'?"),
+    (["fm.model.embeding_dim=4"], "fm.model.embeding_dim: there is no such field; did you mean 'embedding_dim'?"),
+    (["vms.first.distill={los_weight: 2}"], "los_weight"),
+    (["data.days=soon"], "data.days: 'soon': input should be a valid integer"),
+    (["data.days=0"], "data.days: 0: input should be greater than or equal to 3"),
+    (["data.events_per_day=true"], "data.events_per_day"),
+    (["vms.first.model={type: deepfm}"], "vms.0.model.type: 'deepfm' is unknown, allowed are"),
+    (["vms.first.model={embedding_dim: 4}"], "vms.0.model.type: is missing"),
+    (["vms.first.domain=7"], "vms.0 (first).domain: 7 is not in the data; its domains are 0 to 1"),
+    (["vms.first.stage=final"], "vms.0 (first).stage: 'final' is not in the data; choose one of later"),
+    (["vms.first.task=buy"], "vms.0 (first).task: 'buy' is not in the data; choose one of click"),
+    (["vms=[]"], "vms: "),
+    (["vms.second.name=first"], "the name 'first' is given to more than one"),
+    (["methods=[kd, kd]"], "methods repeats a value"),
+    (["methods=[teach]"], "methods.0: 'teach': input should be 'none', 'kd', 'ah' or 'ah_sa'"),
+    (["seeds=[]"], "seeds"),
+    (["distill.label_scale=0"], "distill.label_scale: 0: input should be greater than 0"),
+    (["distill.loss_weight=.nan"], "distill.loss_weight"),
+    (["fm.staleness_days=9"], "4 days are too few to train VMs from day 11 on"),
+    (["evaluate.train_from_day=1"], "evaluate.train_from_day: 1 has no supervision"),
+    (["data={type: kuairand, path: /nowhere}"], "/nowhere"),
+    (["data={type: partitions, path: /nowhere}"], "data.path: /nowhere is no directory"),
+    (["data={type: kuairand, path: /x, item_columns: [show_cnt]}"], "show_cnt is a counter over the whole month"),
+    (["data={type: parquet}"], "data.type: 'parquet' is unknown"),
+    (["data.tasks=[click, like]", "fm.model={type: fam}"], "fm.model.type: 'fam' predicts one task but the data has 2"),
+    (["vms.third.domain=1"], "--set: vms.third.domain has no item 'third'; choose one of first, second"),
+    (["data.days.much=1"], "--set: data.days.much"),
+    (["data.days"], "is not of the form path=value"),
+    (["data.days=[1"], "--set data.days is not YAML"),
+]
+
+
+@pytest.mark.parametrize(("edits", "message"), WRONG, ids=lambda value: value[0] if isinstance(value, list) else "")
+def test_a_mistake_is_one_line_exit_code_2_and_writes_nothing(
+    small_recipe_file: Path, tmp_path: Path, edits: list[str], message: str
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["run", str(small_recipe_file), "--out", str(out)]
+    for edit in edits:
+        arguments += ["--set", edit]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("- 1\n- 2\n", "holds no mapping"), ("name: [", "is not YAML at line"), ("", "holds no mapping")],
+)
+def test_a_file_that_is_no_recipe(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_recipe(str(path))
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no file; name a YAML file"):
+        read_recipe(str(tmp_path / "none.yaml"))
+
+
+def test_yaml_runs_no_code(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("name: !!python/object/apply:os.getcwd []\n")
+    with pytest.raises(UserError, match="is not YAML"):
+        read_recipe(str(path))
+
+
+def test_edits_reach_keys_indices_and_names() -> None:
+    content = small_content()
+    for edit in ("data.days=5", "vms.0.domain=1", "vms.second.domain=0", "seeds=[1, 2]", "distill.loss_weight=2"):
+        apply_edit(content, edit)
+    recipe = validated(content)
+    assert recipe.seeds == (1, 2)
+    assert [vm.domain for vm in recipe.vms] == [1, 0]
+    assert recipe.distill.loss_weight == 2.0
+
+
+def test_a_vm_overrides_distillation() -> None:
+    content: dict[str, Any] = small_content(distill={"loss_weight": 3.0, "adapter": {"hidden": [4]}})
+    content["vms"][0]["distill"] = {"grad_scale": 2.0}
+    recipe = validated(content)
+    first, second = (recipe.distill_of(vm) for vm in recipe.vms)
+    assert (first.loss_weight, first.grad_scale, first.adapter.hidden) == (3.0, 2.0, (4,))
+    assert (second.loss_weight, second.grad_scale) == (3.0, 1.0)
+
+
+def test_the_clock_of_a_stale_fm() -> None:
+    recipe = validated(small_content(fm={"train_from_day": 2, "staleness_days": 3}))
+    assert recipe.first_supervised_day == 6
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "sims").glob("*.yaml")), ids=lambda path: path.name)
+def test_recipes_of_the_project_are_right(path: Path) -> None:
+    content = yaml.safe_load(path.read_text())
+    assert validated(content).name == path.stem

@@ -1,0 +1,73 @@
+"""A training that is continued equals one that was never interrupted, bit for bit."""
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+
+from exfm_ray.config import DeepFamModel, DistillConfig, OptimizerConfig, VerticalModelConfig
+from exfm_ray.data.commit import Stopwatch
+from exfm_ray.data.location import Location
+from exfm_ray.distill.step import train_step
+from exfm_ray.distill.student import Student
+from exfm_ray.schema import Method, Schema
+from exfm_ray.train.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from exfm_ray.train.optimizers import build_optimizers
+from tests.distill.test_distill import batches
+
+
+class Training:
+    """A student with optimizers, fed the same batches in the same order."""
+
+    def __init__(self, method: Method, embedding: Literal["lazy_adam", "adagrad"], schema: Schema) -> None:
+        config = OptimizerConfig(embedding=embedding)
+        vm = VerticalModelConfig(name="vm", model=DeepFamModel(embedding_dim=4, hidden=(8, 4)), optimizer=config)
+        self.student = Student(vm, DistillConfig(), method, schema.for_vm(), seed=1)
+        self.optimizers = build_optimizers(config, self.student.dense_parameters(), self.student.table_parameters())
+        self.adapter = None
+        if self.student.adapter is not None:
+            self.adapter = torch.optim.Adam(self.student.adapter_parameters(), lr=0.01, fused=True)
+
+    def state_holders(self) -> dict[str, torch.optim.Optimizer]:
+        return self.optimizers | ({"adapter": self.adapter} if self.adapter else {})
+
+    def train(self, start: int, stop: int) -> None:
+        for inputs, label, fm_prob in batches(stop)[start:]:
+            train_step(self.student, inputs, label, fm_prob, list(self.optimizers.values()), self.adapter)
+
+
+@pytest.mark.parametrize("embedding", ["lazy_adam", "adagrad"])
+@pytest.mark.parametrize("method", ["none", "kd", "ah", "ah_sa"])
+def test_continued_equals_undisturbed(
+    method: Method, embedding: Literal["lazy_adam", "adagrad"], small_schema: Schema, tmp_path: Path
+) -> None:
+    place = Location.of(str(tmp_path / "checkpoints"))
+    undisturbed = Training(method, embedding, small_schema)
+    undisturbed.train(0, 6)
+
+    before = Training(method, embedding, small_schema)
+    before.train(0, 3)
+    save_checkpoint(place, 1, before.student, before.state_holders(), {"rows": 96}, Stopwatch.start())
+    after = Training(method, embedding, small_schema)
+    checkpoint = latest_checkpoint(place)
+    assert checkpoint is not None
+    assert checkpoint.about == {"day": 1, "rows": 96}
+    load_checkpoint(place, checkpoint, after.student, after.state_holders())
+    after.train(3, 6)
+    for (name, one), other in zip(
+        undisturbed.student.state_dict().items(), after.student.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, other), name
+
+
+def test_only_the_latest_state_is_kept(small_schema: Schema, tmp_path: Path) -> None:
+    place = Location.of(str(tmp_path / "checkpoints"))
+    training = Training("none", "lazy_adam", small_schema)
+    for day in (9, 10, 11):
+        save_checkpoint(place, day, training.student, training.state_holders(), {}, Stopwatch.start())
+    assert [child.name for child in place.children()] == ["day=011"]
+
+
+def test_there_is_no_state_at_first(tmp_path: Path) -> None:
+    assert latest_checkpoint(Location.of(str(tmp_path / "none"))) is None
