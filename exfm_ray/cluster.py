@@ -12,6 +12,7 @@ from typing import Any
 from exfm_ray.config import Recipe
 from exfm_ray.data.commit import CommittedFile
 from exfm_ray.errors import UserError
+from exfm_ray.quiet import quieten
 
 
 def fleet_workers(recipe: Recipe, cpus: float) -> int:
@@ -32,7 +33,7 @@ def needed_cpus(recipe: Recipe, workers: int) -> int:
 
 
 @contextmanager
-def ray_cluster(recipe: Recipe, address: str | None) -> Iterator[int]:
+def ray_cluster(recipe: Recipe, address: str | None, logs: Path) -> Iterator[int]:
     """Yields the number of fleet workers; Ray is shut down on the way out, whatever happens.
 
     On this machine alone Ray is told of more CPUs than there are where the parts need them: they share the real ones.
@@ -50,6 +51,7 @@ def ray_cluster(recipe: Recipe, address: str | None) -> Iterator[int]:
             _start(max(cores, needed_cpus(recipe, workers)))
         else:
             workers = _attach(recipe, address)
+        quieten(logs)  # ray.init has set its loggers up anew
         _quiet_ray_data()
         yield workers
     finally:
@@ -58,14 +60,17 @@ def ray_cluster(recipe: Recipe, address: str | None) -> Iterator[int]:
 
 
 def _start(cpus: int) -> None:
+    """A cluster of this machine alone: bound to loopback, with token authentication, without a dashboard."""
     import ray
 
+    # few processes, but all of them start at once; Ray would warn about each beyond the number of cores
+    os.environ.setdefault("RAY_worker_maximum_startup_concurrency", "16")
     ray.init(
         num_cpus=cpus,
         include_dashboard=False,
         log_to_driver=False,
-        logging_level=logging.ERROR,
-        configure_logging=False,
+        logging_level=logging.CRITICAL,
+        _node_ip_address="127.0.0.1",
     )
 
 
@@ -79,9 +84,8 @@ def _attach(recipe: Recipe, address: str) -> int:
         ray.init(
             address,
             log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=False,
-            runtime_env={"py_modules": [package]},
+            logging_level=logging.CRITICAL,
+                runtime_env={"py_modules": [package]},
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

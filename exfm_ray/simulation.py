@@ -50,7 +50,8 @@ def simulate(recipe: Recipe, run: RunDirectory, address: str | None, console: Co
 
 def produce(experiment: Experiment, data: Dataset, address: str | None) -> None:
     """Days → FM → supervision → VMs."""
-    quieten(experiment.run.local_directory() / "logs")
+    logs = experiment.run.local_directory() / "logs"
+    quieten(logs)
     if experiment.recipe.resources.mode == "local":
         _prepare_days(experiment, data, map)
         _train_foundation_model(experiment)
@@ -59,7 +60,7 @@ def produce(experiment: Experiment, data: Dataset, address: str | None) -> None:
         return
     from exfm_ray.cluster import ray_cluster, spread
 
-    with ray_cluster(experiment.recipe, address) as workers:
+    with ray_cluster(experiment.recipe, address, logs) as workers:
         together(
             partial(_prepare_days, experiment, data, spread if _is_large(experiment) else map),
             partial(_train_foundation_model, experiment),
