@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,6 +14,8 @@ from exfm_ray.config import Recipe
 from exfm_ray.data.commit import CommittedFile
 from exfm_ray.errors import UserError
 from exfm_ray.quiet import quieten
+
+CONNECT_SECONDS = 10
 
 
 def fleet_workers(recipe: Recipe, cpus: float) -> int:
@@ -59,6 +62,21 @@ def ray_cluster(recipe: Recipe, address: str | None, logs: Path) -> Iterator[int
             ray.shutdown()
 
 
+def check_address(address: str | None) -> None:
+    """Knock at the cluster's door, since Ray itself would wait there for minutes.
+
+    Raises:
+        UserError: nobody answers.
+    """
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if address is None or not colon or not port.isdigit():
+        return  # `auto` and the like: Ray finds out at once
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UserError(f"--address: nobody answers at {address!r} ({error}); give a running cluster's") from error
+
+
 def _start(cpus: int) -> None:
     """A cluster of this machine alone: bound to loopback, with token authentication, without a dashboard."""
     import ray
@@ -85,7 +103,7 @@ def _attach(recipe: Recipe, address: str) -> int:
             address,
             log_to_driver=False,
             logging_level=logging.CRITICAL,
-                runtime_env={"py_modules": [package]},
+            runtime_env={"py_modules": [package]},
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -9,6 +9,7 @@ from functools import partial
 
 from rich.console import Console
 
+from exfm_ray.cluster import check_address, ray_cluster, spread
 from exfm_ray.config import DriftData, Recipe
 from exfm_ray.data.commit import committed
 from exfm_ray.data.dataset import Dataset, open_dataset
@@ -37,6 +38,7 @@ def simulate(recipe: Recipe, run: RunDirectory, address: str | None, console: Co
     """
     data = open_dataset(recipe.data)
     check_recipe(recipe, data)
+    check_address(address)
     with holding(run.root):
         claim_run(run, recipe, data.prepared)
         experiment = Experiment(
@@ -58,8 +60,6 @@ def produce(experiment: Experiment, data: Dataset, address: str | None) -> None:
         _augment_days(experiment)
         _train_vertical_models(experiment, workers=1)
         return
-    from exfm_ray.cluster import ray_cluster, spread
-
     with ray_cluster(experiment.recipe, address, logs) as workers:
         together(
             partial(_prepare_days, experiment, data, spread if _is_large(experiment) else map),
