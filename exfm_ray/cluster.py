@@ -55,7 +55,7 @@ def ray_cluster(recipe: Recipe, address: str | None, logs: Path) -> Iterator[int
         else:
             workers = _attach(recipe, address)
         quieten(logs)  # ray.init has set its loggers up anew
-        _quiet_ray_data()
+        _quiet_ray()
         yield workers
     finally:
         with suppress(Exception):
@@ -106,9 +106,10 @@ def _attach(recipe: Recipe, address: str) -> int:
             runtime_env={"py_modules": [package]},
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(
-            f"--address: cannot reach {address!r} ({reason}); give the address of a running cluster"
+            f"--address: cannot attach to {address!r} ({reason}); give a running cluster's, and where it asks for a "
+            "token set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
         ) from error
     available = _cluster_cpus()
     workers = fleet_workers(recipe, available)
@@ -143,9 +144,12 @@ def spread(function: Callable[[int], CommittedFile], arguments: Sequence[int], /
         yield ray.get(waiting.popleft())
 
 
-def _quiet_ray_data() -> None:
+def _quiet_ray() -> None:
+    """What Ray prints past its loggers, and Ray Data's bars; rows keep their order."""
+    from ray._private import worker
     from ray.data import DataContext
 
     context = DataContext.get_current()
+    worker._worker_logs_enabled = False  # there is no public switch for the raylet's messages; its own logs keep them
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True

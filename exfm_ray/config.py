@@ -7,7 +7,7 @@ No import here is slow, so that a wrong recipe is told at once.
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from exfm_ray.schema import METHODS, Method
 
@@ -187,7 +187,7 @@ class VerticalModelConfig(Section):
     model: ModelConfig = DeepFamModel()
     optimizer: OptimizerConfig = OptimizerConfig()
     methods: tuple[Method, ...] | None = Field(default=None, description="as the recipe's where it is left out")
-    distill: dict[str, Any] = Field(default={}, description="fields of `distill` that this VM overrides")
+    distill: DistillConfig = Field(default=DistillConfig(), description="what is left out is as in the recipe's")
 
 
 class EvaluateConfig(Section):
@@ -244,6 +244,25 @@ class Recipe(Section):
     das: DasConfig = DasConfig()
     resources: ResourcesConfig = ResourcesConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _vms_inherit_distill(cls, content: Any) -> Any:
+        """Complete each VM's `distill` by the recipe's; a wrong one is left for the fields' own checks to tell."""
+        if not isinstance(content, dict) or not isinstance(content.get("vms"), list | tuple):
+            return content
+        shared = content.get("distill", {})
+        try:
+            shared = DistillConfig.model_validate(shared).model_dump()
+        except ValidationError:
+            return content
+        vms = [
+            vm | {"distill": shared | vm.get("distill", {})}
+            if isinstance(vm, dict) and isinstance(vm.get("distill", {}), dict)
+            else vm
+            for vm in content["vms"]
+        ]
+        return content | {"vms": vms}
+
     @model_validator(mode="after")
     def _check(self) -> "Recipe":
         names = [vm.name for vm in self.vms] + [self.fm.name]
@@ -253,13 +272,11 @@ class Recipe(Section):
         for values, what in ((self.seeds, "seeds"), (self.methods, "methods")):
             if len(set(values)) != len(values):
                 raise ValueError(f"{what} repeats a value; leave each once")
-        for vm in self.vms:
-            self.distill_of(vm)
         return self
 
     def distill_of(self, vm: VerticalModelConfig) -> DistillConfig:
-        """The recipe's distillation with what the VM overrides."""
-        return DistillConfig.model_validate({**self.distill.model_dump(), **vm.distill})
+        """The distillation of a VM: the recipe's with what the VM overrides."""
+        return vm.distill
 
     def methods_of(self, vm: VerticalModelConfig) -> tuple[Method, ...]:
         return vm.methods if vm.methods is not None else self.methods

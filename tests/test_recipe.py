@@ -1,8 +1,11 @@
 """A wrong recipe is told in one line that names the field, and nothing is written."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -18,7 +21,10 @@ WRONG = [
     (["methodz=[none]"], "methodz: there is no such field; did you mean 'methods'?"),
     (["data.dayz=4"], "data.dayz: there is no such field; did you mean 'days'?"),
     (["fm.model.embeding_dim=4"], "fm.model.embeding_dim: there is no such field; did you mean 'embedding_dim'?"),
-    (["vms.first.distill={los_weight: 2}"], "los_weight"),
+    (
+        ["vms.first.distill={los_weight: 2}"],
+        "vms.0.distill.los_weight: there is no such field; did you mean 'loss_weight'?",
+    ),
     (["data.days=soon"], "data.days: 'soon': input should be a valid integer"),
     (["data.days=0"], "data.days: 0: input should be greater than or equal to 3"),
     (["data.events_per_day=true"], "data.events_per_day"),
@@ -58,6 +64,38 @@ def test_a_mistake_is_one_line_exit_code_2_and_writes_nothing(
         arguments += ["--set", edit]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not out.exists()
+
+
+def _missing(_: Path) -> str:
+    return "does not exist"
+
+
+def _empty(path: Path) -> str:
+    path.mkdir()
+    return "data.path"
+
+
+def _lacks_a_column(path: Path) -> str:
+    path.mkdir()
+    for name, columns in (
+        ("interactions", ["user_id", "video_id", "time_ms"]),
+        ("users", ["user_id"]),
+        ("items", ["video_id"]),
+    ):
+        pq.write_table(pa.table({column: [1] for column in columns}), path / f"{name}.parquet")
+    return "has no column"
+
+
+@pytest.mark.parametrize("make", [_missing, _empty, _lacks_a_column])
+def test_a_data_path_that_is_missing_empty_or_lacks_a_column(tmp_path: Path, make: Callable[[Path], str]) -> None:
+    message = make(tmp_path / "data")
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "out"
+    recipe.write_text(yaml.safe_dump(small_content(data={"type": "kuairand", "path": str(tmp_path / "data")})))
+    result = CliRunner().invoke(app, ["run", str(recipe), "--out", str(out)])
+    assert result.exit_code == 2
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not out.exists()

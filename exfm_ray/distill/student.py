@@ -11,7 +11,11 @@ from exfm_ray.schema import Method, Schema
 
 
 class Student(nn.Module):
-    """`model` is served. `distillation_head` (ah, ah_sa), `adapted_head` and `adapter` (ah_sa) are never served."""
+    """`model` is served. `distillation_head` (ah, ah_sa), `adapted_head` and `adapter` (ah_sa) are never served.
+
+    Parts start from the seed alone: VMs of one architecture and one data set start alike, whatever their method, domain
+    or weights, so that their difference is that of what is compared.
+    """
 
     def __init__(
         self, vm: VerticalModelConfig, distill: DistillConfig, method: Method, schema: Schema, seed: int
@@ -19,16 +23,16 @@ class Student(nn.Module):
         super().__init__()
         self.method = method
         self.distill = distill
-        self.model = seeded(lambda: build_model(vm.model, schema, tasks=1), seed, vm.name, "model")
+        self.model = seeded(lambda: build_model(vm.model, schema, tasks=1), seed, "model")
         self.distillation_head: nn.Module | None = None
         self.adapted_head: nn.Module | None = None
         self.adapter: StudentAdapter | None = None
         width, hidden = self.model.width, distill.head_hidden
         if method in ("ah", "ah_sa"):
-            self.distillation_head = seeded(lambda: mlp(width, hidden, 1), seed, vm.name, "distillation_head")
+            self.distillation_head = seeded(lambda: mlp(width, hidden, 1), seed, "distillation_head")
         if method == "ah_sa":
-            self.adapted_head = seeded(lambda: mlp(width, hidden, 1), seed, vm.name, "adapted_head")
-            self.adapter = seeded(lambda: StudentAdapter(distill.adapter), seed, vm.name, "adapter")
+            self.adapted_head = seeded(lambda: mlp(width, hidden, 1), seed, "adapted_head")
+            self.adapter = seeded(lambda: StudentAdapter(distill.adapter), seed, "adapter")
 
     def dense_parameters(self) -> list[nn.Parameter]:
         """Everything that the VM's loss trains, but for the embedding tables."""
