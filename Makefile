@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 OUT ?= runs/quickstart
 
-.PHONY: quickstart test test-slow lint install
+.PHONY: quickstart test test-slow lint browser install
 
 quickstart: $(INSTALLED)  ## run the main job and say where its report is
 	$(BIN)/exfm run sims/quickstart.yaml --out $(OUT)
 
-test: lint  ## what CI runs
+test: lint browser  ## what CI runs
 	$(BIN)/pytest
 
 test-slow: $(INSTALLED)  ## the tests that take minutes each
@@ -20,6 +20,13 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Chromium shows the report to its test; without it that test is skipped and says so.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
+	    apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+	  echo "Chromium is not installed and cannot be: the report is not tested in a browser"
 
 install: $(INSTALLED)
 

@@ -47,22 +47,14 @@ class Phase:
 
 def phases(experiment: Experiment, *, preparing: bool) -> list[Phase]:
     """All that a run has to commit, in the order of the picture."""
-    recipe, run = experiment.recipe, experiment.run
     days = [Location(experiment.dataset).day(day) for day in range(1, experiment.days + 1)] if preparing else []
     fm = [experiment.snapshots.day(day) for day in experiment.fm_days]
     supervision = [experiment.supervision(day) for day in experiment.supervised_days]
-    outcomes = [
-        run.outcome_file(vm.name, method, seed, day)
-        for day in experiment.supervised_days[1:]
-        for vm in recipe.vms
-        for method in recipe.methods_of(vm)
-        for seed in recipe.seeds
-    ]
     found = [
         Phase("prepare days", "days", days, _manifest_rows),
         Phase("train the FM", "days", fm, _manifest_rows),
         Phase("supervise", "days", supervision, _manifest_rows),
-        Phase("train and evaluate VMs", "VM days", outcomes, _outcome_rows),
+        Phase("train and evaluate VMs", "VM days", experiment.outcome_files(), _outcome_rows),
     ]
     return [phase for phase in found if phase.places]
 

@@ -104,25 +104,13 @@ def _train_vertical_models(experiment: Experiment, workers: int) -> None:
     train_vertical_models(experiment, workers)
 
 
-def outcome_files(experiment: Experiment) -> list[Location]:
-    """One per line of results.jsonl, in its order: VM, method, seed, day."""
-    recipe, run = experiment.recipe, experiment.run
-    return [
-        run.outcome_file(vm.name, method, seed, day)
-        for vm in recipe.vms
-        for method in recipe.methods_of(vm)
-        for seed in recipe.seeds
-        for day in experiment.supervised_days[1:]
-    ]
-
-
 def is_finished(experiment: Experiment) -> bool:
     """Whether every line of results.jsonl has been made."""
-    return all(place.is_file() for place in outcome_files(experiment))
+    return all(place.is_file() for place in experiment.outcome_files())
 
 
 def write_results(experiment: Experiment) -> None:
     """Collect the evaluated days into results.jsonl; the same lines give the same bytes."""
-    outcomes = [Outcome.model_validate_json(place.read()) for place in outcome_files(experiment)]
+    outcomes = [Outcome.model_validate_json(place.read()) for place in experiment.outcome_files()]
     lines = [json.dumps(outcome.line, allow_nan=False) + "\n" for outcome in outcomes]
     experiment.run.results_file.write("".join(lines).encode())

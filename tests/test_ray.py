@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,6 +144,42 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(recipe: Path, expecte
     assert errors.strip().splitlines() == ["exfm: interrupted; the same command goes on from here"]
     assert run(recipe, out).returncode == 0
     assert (out / "results.jsonl").read_bytes() == expected
+
+
+SPREAD = """
+    import sys
+    from pathlib import Path
+    import pyarrow.parquet as pq
+    from exfm_ray.cluster import ray_cluster, spread
+    from exfm_ray.config import Recipe
+    from exfm_ray.data.drift import DriftSource
+    from exfm_ray.data.location import Location
+    from exfm_ray.data.partitions import read_rows
+    from exfm_ray.data.prepare import prepare
+    from exfm_ray.quiet import quieten
+    from tests.conftest import small_content
+
+    recipe, root = Recipe.model_validate(small_content()), Path(sys.argv[1])
+    quieten(root / "logs")
+    here, there = Location.of(f"{root}/here"), Location.of(f"{root}/there")
+    prepare(DriftSource(recipe.data), here)
+    with ray_cluster(recipe, None, root / "logs"):
+        prepare(DriftSource(recipe.data), there, spread=spread)
+    for day in range(1, 5):
+        columns = ["event_id", "event_time", "user_id", "truth_click", "label_click"]
+        (one,), (other,) = (list(read_rows(place.day(day), columns, 10**6)) for place in (here, there))
+        assert one.equals(other), day
+    print("equal")
+"""
+
+
+@pytest.mark.usefixtures("no_ray_left")
+def test_days_made_by_ray_tasks_are_those_of_one_process(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(SPREAD), str(tmp_path)],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    assert done.stdout.strip() == "equal", done.stderr
 
 
 def test_an_address_that_does_not_answer_is_told(recipe: Path, tmp_path: Path) -> None:

@@ -5,12 +5,10 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from exfm_ray.data.hashing import mixed
 from exfm_ray.errors import DataError
 from exfm_ray.models.inputs import Inputs, SequenceInput
 from exfm_ray.schema import Feature, Schema
-
-_MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MULTIPLY_2 = np.uint64(0x94D049BB133111EB)
 
 
 def table_rows(values: NDArray[np.int64], rows: int, encoding: str) -> NDArray[np.int64]:
@@ -23,11 +21,7 @@ def table_rows(values: NDArray[np.int64], rows: int, encoding: str) -> NDArray[n
         if len(values) and not (values.min() >= 0 and values.max() < rows):
             raise DataError(f"values from {values.min()} to {values.max()} do not fit a table of {rows} rows")
         return values
-    mixed = values.view(np.uint64)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * _MULTIPLY_1
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * _MULTIPLY_2
-    mixed = mixed ^ (mixed >> np.uint64(31))
-    return (mixed % np.uint64(rows)).view(np.int64)
+    return (mixed(values.astype(np.uint64)) % np.uint64(rows)).view(np.int64)
 
 
 def encode(table: pa.Table, schema: Schema) -> Inputs:

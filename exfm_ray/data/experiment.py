@@ -59,6 +59,16 @@ class Experiment(BaseModel):
     def supervision(self, day: int) -> Location:
         return self.run.supervision(self.recipe.fm.name, day)
 
+    def outcome_files(self) -> list[Location]:
+        """One per line of results.jsonl, in its order: VM, method, seed, evaluated day."""
+        return [
+            self.run.outcome_file(vm.name, method, seed, day)
+            for vm in self.recipe.vms
+            for method in self.recipe.methods_of(vm)
+            for seed in self.recipe.seeds
+            for day in self.supervised_days[1:]
+        ]
+
     def fm_traffic(self) -> Traffic:
         """All rows, all features."""
         return Traffic(Location(self.dataset), self.data_schema, self.data_schema.tasks)

@@ -1,0 +1,44 @@
+"""What the project's recipes show, run whole. Minutes each."""
+
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SIMS = Path(__file__).parents[1] / "sims"
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_600)]
+
+
+def results(recipe: str, out: Path, *edits: str) -> list[dict[str, Any]]:
+    options = [option for edit in edits for option in ("--set", edit)]
+    command = [sys.executable, "-m", "exfm_ray.cli", "run", str(SIMS / recipe), "--out", str(out), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (out / "report" / "index.html").is_file()
+    return [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+
+
+def mean_ne(lines: list[dict[str, Any]]) -> dict[tuple[str, str], float]:
+    values = defaultdict(list)
+    for line in lines:
+        values[line["vm"], line["method"]].append(line["ne"])
+    return {key: sum(ne) / len(ne) for key, ne in values.items()}
+
+
+def test_on_the_stream_an_fm_helps_over_three_seeds(tmp_path: Path) -> None:
+    found = mean_ne(results("quickstart.yaml", tmp_path / "run", "seeds=[0, 1, 2]"))
+    for vm in ("feed", "feed_early", "reels"):
+        assert found[vm, "ah_sa"] < found[vm, "none"], vm
+
+
+@pytest.mark.ray
+def test_real_logs_twice_give_the_same_bytes(kuairand_path: Path, tmp_path: Path) -> None:
+    path = f"data.path={kuairand_path}"
+    results("kuairand.yaml", tmp_path / "one", path)
+    results("kuairand.yaml", tmp_path / "two", path)
+    assert (tmp_path / "one" / "results.jsonl").read_bytes() == (tmp_path / "two" / "results.jsonl").read_bytes()

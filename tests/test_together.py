@@ -1,0 +1,44 @@
+"""Steps beside each other: all run, and the first failure is told at once."""
+
+import threading
+import time
+
+import pytest
+
+from exfm_ray.together import together
+
+
+def test_all_steps_run_at_the_same_time() -> None:
+    meeting, seen = threading.Barrier(3, timeout=10), []
+
+    def step() -> None:
+        meeting.wait()
+        seen.append(threading.get_ident())
+
+    together(step, step, step)
+    assert len(set(seen)) == 3
+
+
+def test_the_first_failure_is_raised_while_others_still_wait() -> None:
+    never = threading.Event()
+
+    def fail() -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        together(lambda: None, lambda: never.wait() and None, fail)
+
+
+def test_nothing_to_do_ends_at_once() -> None:
+    together()
+
+
+def test_a_slow_step_is_waited_for() -> None:
+    done = []
+
+    def slow() -> None:
+        time.sleep(0.2)
+        done.append(True)
+
+    together(slow, lambda: None)
+    assert done == [True]
