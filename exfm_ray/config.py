@@ -216,7 +216,7 @@ class ResourcesConfig(Section):
     mode: Literal["ray", "local"] = Field(default="ray", description="local: the same code in this process, to debug")
     fm_replicas: int = Field(default=1, ge=1, le=1_024)
     fleet_workers: int | Literal["auto"] = Field(default="auto", description="Ray Train workers that share the VMs")
-    augment_tasks: int = Field(default=2, ge=1, le=4_096, description="Ray Data tasks at once")
+    augment_tasks: int = Field(default=1, ge=1, le=4_096, description="Ray Data tasks at once")
     gpus_per_fm: float = Field(default=0, ge=0)
     gpus_per_vm: float = Field(default=0, ge=0, description="per fleet worker")
     max_failures: int = Field(default=3, ge=0, le=100, description="restarts of a Ray Train run")
