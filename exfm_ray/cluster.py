@@ -84,6 +84,7 @@ def _start(cpus: int) -> None:
     # few processes, but all of them start at once; Ray would warn about each beyond the number of cores
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", "16")
     ray.init(
+        "local",  # never the cluster that RAY_ADDRESS may name: that takes --address
         num_cpus=cpus,
         include_dashboard=False,
         log_to_driver=False,
