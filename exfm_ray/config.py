@@ -13,6 +13,8 @@ from exfm_ray.schema import METHODS, Method
 
 Positive = Annotated[float, Field(gt=0)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
+Dropout = Annotated[float, Field(ge=0, lt=1, description="share of an MLP's hidden units that a training step drops")]
+BatchNorm = Annotated[bool, Field(description="normalize an MLP's hidden layers over the batch, before their ReLU")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")]
 
 LEAKING_SUFFIXES = ("_cnt", "_num")
@@ -120,6 +122,8 @@ class DeepFamModel(Section):
     type: Literal["deepfam"] = "deepfam"
     embedding_dim: Width = 16
     hidden: tuple[Width, ...] = Field(default=(64, 32), min_length=1)
+    dropout: Dropout = 0.0
+    batch_norm: BatchNorm = False
 
 
 class DcnV2Model(Section):
@@ -129,6 +133,8 @@ class DcnV2Model(Section):
     embedding_dim: Width = 16
     cross_layers: int = Field(default=2, ge=1, le=32)
     hidden: tuple[Width, ...] = Field(default=(128, 64), min_length=1)
+    dropout: Dropout = 0.0
+    batch_norm: BatchNorm = False
 
 
 MULTI_TASK_TYPES = ("dcnv2",)
