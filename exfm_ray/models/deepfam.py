@@ -19,7 +19,7 @@ class DeepFam(Model):
 
     def __init__(self, config: DeepFamModel, schema: Schema) -> None:
         super().__init__()
-        self.first_order = first_order_terms(schema)
+        self.first_order = first_order_terms(schema, config.init)
         self.embedding = Embedding(schema, config.embedding_dim)
         self.bias = nn.Parameter(torch.zeros(1))
         inputs = self.embedding.fields * config.embedding_dim
