@@ -13,6 +13,8 @@ from exfm_ray.schema import METHODS, Method
 
 Positive = Annotated[float, Field(gt=0)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
+Dropout = Annotated[float, Field(ge=0, lt=1, description="share of an MLP's hidden units that a training step drops")]
+BatchNorm = Annotated[bool, Field(description="normalize an MLP's hidden layers over the batch, before their ReLU")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")]
 
 LEAKING_SUFFIXES = ("_cnt", "_num")
@@ -107,11 +109,29 @@ DataConfig = Annotated[DriftData | KuaiRandData | PartitionsData, Field(discrimi
 # ---------------------------------------------------------------------------------------------- models
 
 
+FirstOrderStart = Annotated[
+    Literal["clean", "fuxictr"],
+    Field(description="of first-order tables; fuxictr: those of sequences start at N(0, 1), as in FuxiCTR since 2.1.0"),
+]
+
+
 class FamModel(Section):
     """Factorization machine (Rendle 2010)."""
 
     type: Literal["fam"] = "fam"
     embedding_dim: Width = 16
+    init: FirstOrderStart = "clean"
+
+
+class FmFamModel(Section):
+    """Field-matrixed factorization machine (Sun 2021)."""
+
+    type: Literal["fmfam"] = "fmfam"
+    embedding_dim: Width = 16
+    interaction: Literal["matrixed", "vectorized"] = Field(
+        default="matrixed", description="what stands between the embeddings of two fields: a full or a diagonal matrix"
+    )
+    init: FirstOrderStart = "clean"
 
 
 class DeepFamModel(Section):
@@ -119,7 +139,10 @@ class DeepFamModel(Section):
 
     type: Literal["deepfam"] = "deepfam"
     embedding_dim: Width = 16
+    init: FirstOrderStart = "clean"
     hidden: tuple[Width, ...] = Field(default=(64, 32), min_length=1)
+    dropout: Dropout = 0.0
+    batch_norm: BatchNorm = False
 
 
 class DcnV2Model(Section):
@@ -129,12 +152,49 @@ class DcnV2Model(Section):
     embedding_dim: Width = 16
     cross_layers: int = Field(default=2, ge=1, le=32)
     hidden: tuple[Width, ...] = Field(default=(128, 64), min_length=1)
+    dropout: Dropout = 0.0
+    batch_norm: BatchNorm = False
 
 
-MULTI_TASK_TYPES = ("dcnv2",)
+class DcnModel(Section):
+    """Cross network of vectors in parallel with an MLP (Wang 2017)."""
+
+    type: Literal["dcn"] = "dcn"
+    embedding_dim: Width = 16
+    cross_layers: int = Field(default=2, ge=1, le=32)
+    hidden: tuple[Width, ...] = Field(default=(128, 64), min_length=1)
+    dropout: Dropout = 0.0
+    batch_norm: BatchNorm = False
+
+
+class DlrmModel(Section):
+    """Dot products between fields, and an MLP on top of them (Naumov 2019)."""
+
+    type: Literal["dlrm"] = "dlrm"
+    embedding_dim: Width = 16
+    bottom_hidden: tuple[Width, ...] = Field(
+        default=(64,), description="from numeric features to the embeddings' width"
+    )
+    top_hidden: tuple[Width, ...] = Field(default=(64, 32), min_length=1)
+
+
+class TwoTowerModel(Section):
+    """Two towers, one of user fields and one of item fields, that meet in a dot product."""
+
+    type: Literal["two_tower"] = "two_tower"
+    embedding_dim: Width = 16
+    item_fields: tuple[str, ...] = Field(min_length=1, description="features of the item tower; users have all others")
+    hidden: tuple[Width, ...] = Field(default=(64,), min_length=1, description="of each tower")
+    tower_dim: Width = Field(default=32, description="length of each tower's output")
+
+
+MULTI_TASK_TYPES = ("dcn", "dcnv2", "dlrm")
 """Architectures that predict several tasks at once, as an FM of several tasks must."""
 
-ModelConfig = Annotated[FamModel | DeepFamModel | DcnV2Model, Field(discriminator="type")]
+ModelConfig = Annotated[
+    FamModel | FmFamModel | DeepFamModel | DcnModel | DcnV2Model | DlrmModel | TwoTowerModel,
+    Field(discriminator="type"),
+]
 
 
 class OptimizerConfig(Section):

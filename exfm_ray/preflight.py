@@ -1,8 +1,12 @@
 """What a recipe and its data must agree on, checked before anything is started or written."""
 
-from exfm_ray.config import MULTI_TASK_TYPES, Recipe, VerticalModelConfig
+import torch
+
+from exfm_ray.config import MULTI_TASK_TYPES, ModelConfig, Recipe, VerticalModelConfig
 from exfm_ray.data.dataset import Dataset
 from exfm_ray.errors import UserError
+from exfm_ray.models.build import build_model
+from exfm_ray.schema import Schema
 
 
 def check_recipe(recipe: Recipe, data: Dataset) -> None:
@@ -19,6 +23,7 @@ def check_recipe(recipe: Recipe, data: Dataset) -> None:
             f"fm.model.type: {recipe.fm.model.type!r} predicts one task but the data has {len(tasks)} "
             f"({', '.join(tasks)}); choose {' or '.join(MULTI_TASK_TYPES)}, or leave one task in data.tasks"
         )
+    _check_model("fm.model", recipe.fm.model, data.schema, len(tasks))
     first, supervised = recipe.first_vm_day, recipe.first_supervised_day
     if first < supervised:
         raise UserError(
@@ -43,3 +48,13 @@ def _check_vm(where: str, vm: VerticalModelConfig, data: Dataset) -> None:
     for field, value, known in (("stage", vm.stage, schema.stages), ("task", vm.task, schema.tasks)):
         if value not in known:
             raise UserError(f"{where}.{field}: {value!r} is not in the data; choose one of {', '.join(known)}")
+    _check_model(f"{where}.model", vm.model, schema.for_vm(), tasks=1)
+
+
+def _check_model(where: str, config: ModelConfig, schema: Schema, tasks: int) -> None:
+    """Build the model on torch's meta device, which computes shapes and allocates nothing."""
+    try:
+        with torch.device("meta"):
+            build_model(config, schema, tasks)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error

@@ -30,6 +30,12 @@ WRONG = [
     (["data.events_per_day=true"], "data.events_per_day"),
     (["vms.first.model={type: deepfm}"], "vms.0.model.type: 'deepfm' is unknown, allowed are"),
     (["vms.first.model={embedding_dim: 4}"], "vms.0.model.type: is missing"),
+    (["vms.first.model={type: two_tower}"], "vms.0.model.item_fields: is missing"),
+    (
+        ["vms.first.model={type: two_tower, item_fields: [nothing]}"],
+        "vms.0 (first).model: item_fields names 'nothing', which is no feature here; choose from ",
+    ),
+    (["vms.first.model={type: deepfam, dropout: 1}"], "vms.0.model.dropout: 1: input should be less than 1"),
     (["vms.first.domain=7"], "vms.0 (first).domain: 7 is not in the data; its domains are 0 to 1"),
     (["vms.first.stage=final"], "vms.0 (first).stage: 'final' is not in the data; choose one of later"),
     (["vms.first.task=buy"], "vms.0 (first).task: 'buy' is not in the data; choose one of click"),

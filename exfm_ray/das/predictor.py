@@ -23,6 +23,9 @@ class Predictor:
     model: Model
     device: torch.device
 
+    def __post_init__(self) -> None:
+        self.model.eval()
+
     @classmethod
     def load(cls, snapshots: SnapshotDatabase, day: int) -> "Predictor":
         """Load a published snapshot onto the GPU where there is one.

@@ -7,11 +7,25 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from exfm_ray.config import MULTI_TASK_TYPES, DcnV2Model, DeepFamModel, FamModel
+from exfm_ray.config import (
+    MULTI_TASK_TYPES,
+    DcnModel,
+    DcnV2Model,
+    DeepFamModel,
+    DlrmModel,
+    FamModel,
+    FmFamModel,
+    ModelConfig,
+    TwoTowerModel,
+)
+from exfm_ray.models.dcn import Dcn
 from exfm_ray.models.dcnv2 import DcnV2
 from exfm_ray.models.deepfam import DeepFam
+from exfm_ray.models.dlrm import Dlrm
 from exfm_ray.models.fam import Fam
+from exfm_ray.models.fmfam import FmFam
 from exfm_ray.models.model import Model
+from exfm_ray.models.two_tower import TwoTower
 from exfm_ray.schema import Schema
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -28,16 +42,28 @@ def seeded(build: Callable[[], Module], seed: int, *names: str) -> Module:
         return build()
 
 
-def build_model(config: FamModel | DeepFamModel | DcnV2Model, schema: Schema, tasks: int) -> Model:
+def build_model(config: ModelConfig, schema: Schema, tasks: int) -> Model:
     """The architecture of a recipe, for the schema's features.
 
     Raises:
-        ValueError: more tasks than the architecture can predict.
+        ValueError: more tasks than the architecture can predict, or features that it cannot be built from.
     """
-    if isinstance(config, DcnV2Model):
-        return DcnV2(config, schema, tasks)
-    if tasks != 1:
+    if tasks != 1 and config.type not in MULTI_TASK_TYPES:
         raise ValueError(
             f"model {config.type} predicts one task but got {tasks}; types with several: {MULTI_TASK_TYPES}"
         )
-    return Fam(config, schema) if isinstance(config, FamModel) else DeepFam(config, schema)
+    match config:
+        case FamModel():
+            return Fam(config, schema)
+        case FmFamModel():
+            return FmFam(config, schema)
+        case DeepFamModel():
+            return DeepFam(config, schema)
+        case DcnModel():
+            return Dcn(config, schema, tasks)
+        case DcnV2Model():
+            return DcnV2(config, schema, tasks)
+        case DlrmModel():
+            return Dlrm(config, schema, tasks)
+        case TwoTowerModel():
+            return TwoTower(config, schema)

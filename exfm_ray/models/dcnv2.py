@@ -19,7 +19,7 @@ class DcnV2(Model):
         self.embedding = Embedding(schema, config.embedding_dim)
         inputs = self.embedding.fields * config.embedding_dim
         self.cross = nn.ModuleList(linear(inputs, inputs) for _ in range(config.cross_layers))
-        self.deep = mlp(inputs, config.hidden)
+        self.deep = mlp(inputs, config.hidden, dropout=config.dropout, batch_norm=config.batch_norm)
         self.width = inputs + config.hidden[-1]
         self.out = linear(self.width, tasks)
 

@@ -19,10 +19,11 @@ class DeepFam(Model):
 
     def __init__(self, config: DeepFamModel, schema: Schema) -> None:
         super().__init__()
-        self.first_order = first_order_terms(schema)
+        self.first_order = first_order_terms(schema, config.init)
         self.embedding = Embedding(schema, config.embedding_dim)
         self.bias = nn.Parameter(torch.zeros(1))
-        self.deep = mlp(self.embedding.fields * config.embedding_dim, config.hidden)
+        inputs = self.embedding.fields * config.embedding_dim
+        self.deep = mlp(inputs, config.hidden, dropout=config.dropout, batch_norm=config.batch_norm)
         self.deep_out = linear(config.hidden[-1], 1)
         self.terms = self.embedding.fields + config.embedding_dim
         self.width = self.terms + config.hidden[-1]

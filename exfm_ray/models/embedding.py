@@ -4,6 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from exfm_ray.config import FirstOrderStart
 from exfm_ray.models.inputs import Inputs
 from exfm_ray.schema import Schema
 
@@ -28,6 +29,8 @@ class Embedding(nn.Module):
 
     table_offsets: torch.Tensor
     sequence_offsets: list[int]
+    names: tuple[str, ...]
+    """of the F fields, in their order"""
 
     def __init__(
         self,
@@ -52,17 +55,19 @@ class Embedding(nn.Module):
             self.sequence_offsets.append(starts[feature.shares] if share else total)
             total += 0 if share else rows_of[feature.shares]
         self.pooling = pooling
-        self.fields = len(schema.features)
+        self.names = tuple(f.name for kind in ("categorical", "numeric", "sequence") for f in schema.of_kind(kind))
+        self.fields = len(self.names)
         self.table = nn.Parameter(torch.empty(total, dim).normal_(std=INITIAL_STD))
-        numeric = torch.empty(len(schema.of_kind("numeric")), dim)
-        self.numeric = nn.Parameter(numeric.normal_(std=numeric_std))
+        self.numeric: nn.Parameter | None = None
+        if numeric := schema.of_kind("numeric"):
+            self.numeric = nn.Parameter(torch.empty(len(numeric), dim).normal_(std=numeric_std))
         offsets = torch.tensor([starts[feature.name] for feature in categorical], dtype=torch.int64)
         self.register_buffer("table_offsets", offsets, persistent=False)
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """(B, F, D)"""
         fields = [functional.embedding(inputs.categorical + self.table_offsets, self.table, sparse=True)]
-        if self.numeric.shape[0]:
+        if self.numeric is not None:
             fields.append(inputs.numeric.unsqueeze(2) * self.numeric)
         for sequence, offset in zip(inputs.sequences, self.sequence_offsets, strict=True):
             pooled = functional.embedding_bag(
@@ -82,6 +87,15 @@ def pairwise_interaction(fields: torch.Tensor) -> torch.Tensor:
     return 0.5 * (fields.sum(dim=1).square() - fields.square().sum(dim=1))
 
 
-def first_order_terms(schema: Schema) -> Embedding:
-    """A number per feature value, as a factorization machine's first order needs; sequences have their own, summed."""
-    return Embedding(schema, 1, share=False, pooling="sum", numeric_std=INITIAL_STD)
+def first_order_terms(schema: Schema, start: FirstOrderStart) -> Embedding:
+    """A number per feature value, as a factorization machine's first order needs; sequences have their own, summed.
+
+    Args:
+        start: "fuxictr" starts the sequences' tables at N(0, 1), as FuxiCTR 2.1.0 and later leave them: the sum over a
+            history then begins with a standard deviation of √length, and training first has to undo it.
+    """
+    terms = Embedding(schema, 1, share=False, pooling="sum", numeric_std=INITIAL_STD)
+    if start == "fuxictr" and terms.sequence_offsets:
+        with torch.no_grad():
+            terms.table[terms.sequence_offsets[0] :].normal_()  # theirs are the last tables
+    return terms

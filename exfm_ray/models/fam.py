@@ -15,7 +15,7 @@ class Fam(Model):
 
     def __init__(self, config: FamModel, schema: Schema) -> None:
         super().__init__()
-        self.first_order = first_order_terms(schema)
+        self.first_order = first_order_terms(schema, config.init)
         self.embedding = Embedding(schema, config.embedding_dim)
         self.bias = nn.Parameter(torch.zeros(1))
         self.width = self.embedding.fields + config.embedding_dim

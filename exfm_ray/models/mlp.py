@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from exfm_ray.models.batch_norm import BatchNorm
+from exfm_ray.models.dropout import Dropout
+
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
     """A linear layer, weights Xavier-normal, bias 0."""
@@ -13,11 +16,21 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
     return layer
 
 
-def mlp(inputs: int, hidden: Sequence[int], outputs: int | None = None) -> nn.Sequential:
-    """(B, inputs) → (B, outputs), or (B, hidden[-1]) where outputs is None: linear and ReLU per hidden layer."""
+def mlp(
+    inputs: int, hidden: Sequence[int], outputs: int | None = None, *, dropout: float = 0.0, batch_norm: bool = False
+) -> nn.Sequential:
+    """(B, inputs) → (B, outputs), or (B, hidden[-1]) where outputs is None.
+
+    Per hidden layer: linear, batch normalization if asked for, ReLU, dropout if its rate is above 0.
+    """
     layers: list[nn.Module] = []
-    for width in hidden:
-        layers += [linear(inputs, width), nn.ReLU()]
+    for position, width in enumerate(hidden):
+        layers.append(linear(inputs, width))
+        if batch_norm:
+            layers.append(BatchNorm(width))
+        layers.append(nn.ReLU())
+        if dropout:
+            layers.append(Dropout(dropout, position))
         inputs = width
     if outputs is not None:
         layers.append(linear(inputs, outputs))

@@ -26,6 +26,7 @@ def multi_task_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 def train_batch(model: Model, batch: Batch, optimizers: list[Optimizer], device: torch.device) -> None:
     """One step of the FM."""
+    model.train()
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
     loss = multi_task_loss(model(batch.inputs.to(device)), batch.labels.to(device))

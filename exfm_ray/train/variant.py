@@ -61,6 +61,7 @@ class Variant:
         fm_prob = None if batch.fm_probs is None or self.method == "none" else batch.fm_probs[:, 0].to(self.device)
         label = batch.labels[:, 0].to(self.device)
         optimizers = list(self.optimizers.values())
+        self.student.train()
         train_step(self.student, batch.inputs.to(self.device), label, fm_prob, optimizers, self.adapter_optimizer)
 
     def finish_day(self, day: int, rows: int, positives: int, stopwatch: Stopwatch) -> None:
@@ -89,6 +90,7 @@ class Variant:
     @torch.no_grad()
     def predict(self, batch: Batch) -> NDArray[np.float32]:
         """Served probabilities (B,) of a batch's rows."""
+        self.student.eval()
         logits = self.student.model(batch.inputs.to(self.device))
         probability: NDArray[np.float32] = torch.sigmoid(logits[:, 0]).cpu().numpy()
         return probability

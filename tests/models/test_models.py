@@ -1,21 +1,42 @@
 """Architectures against plain loops over fields in float64, forward and gradient."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import torch
 
-from exfm_ray.config import DcnV2Model, DeepFamModel, FamModel
+from exfm_ray.config import (
+    MULTI_TASK_TYPES,
+    DcnModel,
+    DcnV2Model,
+    DeepFamModel,
+    DlrmModel,
+    FamModel,
+    FmFamModel,
+    ModelConfig,
+    TwoTowerModel,
+)
+from exfm_ray.models.batch_norm import BatchNorm
 from exfm_ray.models.build import build_model, seeded
+from exfm_ray.models.dropout import Dropout
 from exfm_ray.models.embedding import Embedding
 from exfm_ray.models.inputs import Inputs, SequenceInput
 from exfm_ray.models.model import Model
-from exfm_ray.schema import Schema
+from exfm_ray.schema import Feature, Schema
 
-CONFIGS = [
+CONFIGS: list[ModelConfig] = [
     FamModel(embedding_dim=3),
     DeepFamModel(embedding_dim=3, hidden=(5, 4)),
     DcnV2Model(embedding_dim=3, cross_layers=2, hidden=(5,)),
+    FmFamModel(embedding_dim=3),
+    FmFamModel(embedding_dim=3, interaction="vectorized"),
+    DcnModel(embedding_dim=3, cross_layers=3, hidden=(5, 4)),
+    DlrmModel(embedding_dim=3, bottom_hidden=(6,), top_hidden=(5, 4)),
+    TwoTowerModel(embedding_dim=3, item_fields=("history", "item", "price"), hidden=(5,), tower_dim=4),
+    DeepFamModel(embedding_dim=3, hidden=(5, 4), dropout=0.3, batch_norm=True),
+    DcnModel(embedding_dim=3, hidden=(5,), dropout=0.3, batch_norm=True),
+    DcnV2Model(embedding_dim=3, hidden=(5,), dropout=0.3, batch_norm=True),
 ]
 
 
@@ -35,6 +56,10 @@ def wide(model: Model) -> Model:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.5)
+        for layer in model.modules():
+            if isinstance(layer, BatchNorm):
+                layer.running_mean.normal_(generator=generator)
+                layer.running_var.uniform_(0.5, 2, generator=generator)
     return model
 
 
@@ -59,8 +84,16 @@ def reference_fields(embedding: Embedding, batch: Inputs, row: int, *, own_seque
 
 
 def reference_mlp(layers: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Of one row, as in predicting."""
     for layer in layers.children():
-        x = layer.weight @ x + layer.bias if isinstance(layer, torch.nn.Linear) else x.clamp(min=0)
+        if isinstance(layer, torch.nn.Linear):
+            x = layer.weight @ x + layer.bias
+        elif isinstance(layer, BatchNorm):
+            x = (x - layer.running_mean) / (layer.running_var + 1e-5).sqrt() * layer.weight + layer.bias
+        elif isinstance(layer, torch.nn.ReLU):
+            x = x.clamp(min=0)
+        else:
+            assert isinstance(layer, Dropout)
     return x
 
 
@@ -87,17 +120,74 @@ def reference_dcnv2(model: Model, batch: Inputs, row: int) -> torch.Tensor:
     return model.out.weight @ torch.cat([crossed, reference_mlp(model.deep, start)]) + model.out.bias
 
 
-@pytest.mark.parametrize(
-    ("config", "reference"),
-    list(zip(CONFIGS, [reference_fam, reference_deepfam, reference_dcnv2], strict=True)),
-    ids=["fam", "deepfam", "dcnv2"],
-)
-def test_equals_plain_loops(
-    config: FamModel | DeepFamModel | DcnV2Model,
-    reference: Callable[[Model, Inputs, int], torch.Tensor],
-    small_schema: Schema,
-) -> None:
-    model, batch = wide(build_model(config, small_schema, 1)), double(inputs())
+def reference_fmfam(model: Model, batch: Inputs, row: int) -> torch.Tensor:
+    fields = reference_fields(model.embedding, batch, row, own_sequence_table=False)
+    logit = model.bias + sum(reference_fields(model.first_order, batch, row, own_sequence_table=True))
+    pair = 0
+    for i in range(len(fields)):
+        for j in range(i + 1, len(fields)):
+            between = model.between[pair]
+            matrix = between if between.dim() == 2 else torch.diag(between)
+            logit = logit + (fields[i] @ matrix) @ fields[j]
+            pair += 1
+    return logit
+
+
+def reference_dcn(model: Model, batch: Inputs, row: int) -> torch.Tensor:
+    start = torch.cat(reference_fields(model.embedding, batch, row, own_sequence_table=False))
+    crossed = start
+    for layer in range(model.cross.weight.shape[0]):
+        crossed = crossed + torch.dot(model.cross.weight[layer], crossed) * start + model.cross.bias[layer]
+    return model.out.weight @ torch.cat([crossed, reference_mlp(model.deep, start)]) + model.out.bias
+
+
+def reference_dlrm(model: Model, batch: Inputs, row: int) -> torch.Tensor:
+    without_numeric = Inputs(batch.categorical, batch.numeric[:, :0], batch.sequences)
+    vectors = reference_fields(model.embedding, without_numeric, row, own_sequence_table=False)
+    dense = []
+    if model.bottom is not None:
+        dense = [reference_mlp(model.bottom, batch.numeric[row])]
+    vectors = dense + vectors
+    products = [vectors[i] @ vectors[j] for i in range(len(vectors)) for j in range(i + 1, len(vectors))]
+    hidden = reference_mlp(model.top, torch.cat([*dense, torch.stack(products)]))
+    return model.out.weight @ hidden + model.out.bias
+
+
+def reference_two_tower(model: Model, batch: Inputs, row: int) -> torch.Tensor:
+    user, item, hour, price, costly, history = reference_fields(model.embedding, batch, row, own_sequence_table=False)
+    users = reference_mlp(model.user_tower, torch.cat([user, hour, costly]))
+    items = reference_mlp(model.item_tower, torch.cat([item, price, history]))
+    return users @ items + model.bias
+
+
+REFERENCES = {
+    "fam": reference_fam,
+    "fmfam": reference_fmfam,
+    "deepfam": reference_deepfam,
+    "dcn": reference_dcn,
+    "dcnv2": reference_dcnv2,
+    "dlrm": reference_dlrm,
+    "two_tower": reference_two_tower,
+}
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.type)
+def test_equals_plain_loops(config: ModelConfig, small_schema: Schema) -> None:
+    check_plain_loops(config, REFERENCES[config.type], small_schema, double(inputs()))
+
+
+def test_dlrm_without_numeric_features_has_no_dense_vector(small_schema: Schema) -> None:
+    features = tuple(feature for feature in small_schema.features if feature.kind != "numeric")
+    batch = Inputs(inputs().categorical, torch.empty(3, 0, dtype=torch.float64), inputs().sequences)
+    model = check_plain_loops(CONFIGS[6], reference_dlrm, small_schema.model_copy(update={"features": features}), batch)
+    assert model.bottom is None
+
+
+def check_plain_loops(
+    config: ModelConfig, reference: Callable[[Model, Inputs, int], torch.Tensor], schema: Schema, batch: Inputs
+) -> Model:
+    """Compare logits and gradients, in predicting mode."""
+    model = wide(build_model(config, schema, 1)).eval()
     logits = model(batch)
     expected = torch.stack([reference(model, batch, row) for row in range(3)])
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
@@ -106,10 +196,11 @@ def test_equals_plain_loops(
     theirs = torch.autograd.grad((expected * weights).sum(), list(model.parameters()))
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine.to_dense() if mine.is_sparse else mine, other, rtol=0, atol=1e-9)
+    return model
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.type)
-def test_only_touched_rows_have_gradients(config: FamModel | DeepFamModel | DcnV2Model, small_schema: Schema) -> None:
+def test_only_touched_rows_have_gradients(config: ModelConfig, small_schema: Schema) -> None:
     model = build_model(config, small_schema, 1)
     model(inputs()).sum().backward()
     for table in model.table_parameters():
@@ -119,7 +210,7 @@ def test_only_touched_rows_have_gradients(config: FamModel | DeepFamModel | DcnV
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.type)
-def test_width_is_that_of_the_backbone(config: FamModel | DeepFamModel | DcnV2Model, small_schema: Schema) -> None:
+def test_width_is_that_of_the_backbone(config: ModelConfig, small_schema: Schema) -> None:
     model = build_model(config, small_schema, 1)
     assert model.backbone(inputs()).shape == (3, model.width)
 
@@ -134,9 +225,53 @@ def test_parameter_counts(small_schema: Schema) -> None:
     assert build_model(CONFIGS[2], small_schema, 2).parameter_count() == embedding + cross + 18 * 5 + 5 + out
 
 
-def test_a_factorization_machine_predicts_one_task(small_schema: Schema) -> None:
-    with pytest.raises(ValueError, match="predicts one task but got 2"):
-        build_model(FamModel(), small_schema, 2)
+@pytest.mark.parametrize("config", CONFIGS[:8], ids=lambda config: config.type)
+def test_several_tasks_are_predicted_or_refused(config: ModelConfig, small_schema: Schema) -> None:
+    if config.type in MULTI_TASK_TYPES:
+        assert build_model(config, small_schema, 2)(inputs()).shape == (3, 2)
+    else:
+        with pytest.raises(ValueError, match="predicts one task but got 2"):
+            build_model(config, small_schema, 2)
+
+
+@pytest.mark.parametrize("interaction", ["matrixed", "vectorized"])
+def test_fmfam_starts_as_the_factorization_machine(
+    interaction: Literal["matrixed", "vectorized"], small_schema: Schema
+) -> None:
+    fmfam = build_model(FmFamModel(embedding_dim=3, interaction=interaction), small_schema, 1).double()
+    fam = wide(build_model(CONFIGS[0], small_schema, 1))
+    fmfam.load_state_dict(fam.state_dict() | {"between": fmfam.between})
+    torch.testing.assert_close(fmfam(double(inputs())), fam(double(inputs())), rtol=0, atol=1e-9)
+
+
+def test_dlrm_needs_a_pair(small_schema: Schema) -> None:
+    lonely = small_schema.model_copy(update={"features": (Feature(name="user", kind="categorical", rows=5),)})
+    with pytest.raises(ValueError, match="these features give only one"):
+        build_model(CONFIGS[6], lonely, 1)
+
+
+@pytest.mark.parametrize(
+    ("item_fields", "told"),
+    [
+        (("item", "prize"), "item_fields names 'prize', which is no feature here; choose from user, item, hour"),
+        (("user", "item", "hour", "price", "costly", "history"), "names all 6 features; leave at least one"),
+    ],
+)
+def test_towers_without_fields_are_refused(item_fields: tuple[str, ...], told: str, small_schema: Schema) -> None:
+    with pytest.raises(ValueError, match=told):
+        build_model(TwoTowerModel(item_fields=item_fields), small_schema, 1)
+
+
+@pytest.mark.parametrize("config", [FamModel(), FmFamModel(), DeepFamModel()], ids=lambda config: config.type)
+def test_only_the_first_order_of_sequences_starts_as_in_fuxictr(config: ModelConfig, small_schema: Schema) -> None:
+    def start(init: str) -> Model:
+        changed = config.model_copy(update={"init": init})
+        return seeded(lambda: build_model(changed, small_schema, 1), 0, "model")
+
+    clean, fuxictr = start("clean").first_order.table, start("fuxictr").first_order.table
+    assert clean.std().item() == pytest.approx(1e-4, rel=0.3)
+    assert torch.equal(fuxictr[:104], clean[:104])
+    assert fuxictr[104:].std().item() == pytest.approx(1.0, rel=0.4)
 
 
 def test_the_start_depends_on_seed_and_names_alone(small_schema: Schema) -> None:

@@ -1,5 +1,6 @@
 """A training that is continued equals one that was never interrupted, bit for bit."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -16,13 +17,21 @@ from exfm_ray.train.checkpoints import latest_checkpoint, load_checkpoint, save_
 from exfm_ray.train.optimizers import build_optimizers
 from tests.distill.test_distill import batches
 
+PLAIN = DeepFamModel(embedding_dim=4, hidden=(8, 4))
+
 
 class Training:
     """A student with optimizers, fed the same batches in the same order."""
 
-    def __init__(self, method: Method, embedding: Literal["lazy_adam", "adagrad"], schema: Schema) -> None:
+    def __init__(
+        self,
+        method: Method,
+        embedding: Literal["lazy_adam", "adagrad"],
+        schema: Schema,
+        model: DeepFamModel = PLAIN,
+    ) -> None:
         config = OptimizerConfig(embedding=embedding)
-        vm = VerticalModelConfig(name="vm", model=DeepFamModel(embedding_dim=4, hidden=(8, 4)), optimizer=config)
+        vm = VerticalModelConfig(name="vm", model=model, optimizer=config)
         self.student = Student(vm, DistillConfig(), method, schema.for_vm(), seed=1)
         self.optimizers = build_optimizers(config, self.student.dense_parameters(), self.student.table_parameters())
         self.adapter = None
@@ -42,14 +51,23 @@ class Training:
 def test_continued_equals_undisturbed(
     method: Method, embedding: Literal["lazy_adam", "adagrad"], small_schema: Schema, tmp_path: Path
 ) -> None:
+    check_continued(tmp_path, lambda: Training(method, embedding, small_schema))
+
+
+def test_dropout_and_batch_norm_continue_too(small_schema: Schema, tmp_path: Path) -> None:
+    model = PLAIN.model_copy(update={"dropout": 0.4, "batch_norm": True})
+    check_continued(tmp_path, lambda: Training("ah_sa", "lazy_adam", small_schema, model))
+
+
+def check_continued(tmp_path: Path, build: Callable[[], Training]) -> None:
     place = Location.of(str(tmp_path / "checkpoints"))
-    undisturbed = Training(method, embedding, small_schema)
+    undisturbed = build()
     undisturbed.train(0, 6)
 
-    before = Training(method, embedding, small_schema)
+    before = build()
     before.train(0, 3)
     save_checkpoint(place, 1, before.student, before.state_holders(), {"rows": 96}, Stopwatch.start())
-    after = Training(method, embedding, small_schema)
+    after = build()
     checkpoint = latest_checkpoint(place)
     assert checkpoint is not None
     assert checkpoint.about == {"day": 1, "rows": 96}

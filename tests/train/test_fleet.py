@@ -1,18 +1,25 @@
 """Sharing out VMs, scoring a day, and variants that share a pass."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from exfm_ray.config import Recipe
+from exfm_ray.das.predictor import Predictor
+from exfm_ray.data.batches import day_batches
 from exfm_ray.data.dataset import open_dataset
+from exfm_ray.data.partitions import read_rows
 from exfm_ray.data.run_directory import RunDirectory
+from exfm_ray.data.snapshots import SnapshotDatabase
 from exfm_ray.simulation import produce, write_results
 from exfm_ray.train.evaluation import score
 from exfm_ray.train.fleet import share_out
+from exfm_ray.train.variant import Variant
 from tests.conftest import claimed, small_content
 
 
@@ -60,8 +67,36 @@ def lines(content: dict[str, Any], root: Path) -> list[dict[str, Any]]:
 
 
 def test_a_variant_gives_in_company_what_it_gives_alone(tmp_path: Path) -> None:
-    together = lines(small_content(seeds=[0, 1]), tmp_path / "together")
-    alone = lines(small_content(seeds=[1], methods=["ah_sa"]), tmp_path / "alone")
+    deep = {"type": "deepfam", "embedding_dim": 4, "hidden": [8, 4], "dropout": 0.3, "batch_norm": True}
+    vms = [{"name": "first", "domain": 0, "model": deep}, {"name": "second", "domain": 1, "model": deep}]
+    together = lines(small_content(vms=vms, seeds=[0, 1]), tmp_path / "together")
+    alone = lines(small_content(vms=vms, seeds=[1], methods=["ah_sa"]), tmp_path / "alone")
     expected = [line for line in together if line["seed"] == 1 and line["method"] == "ah_sa"]
     assert len(alone) == 4
     assert alone == expected
+
+
+def test_predicting_is_without_dropout_and_changes_nothing(tmp_path: Path) -> None:
+    deep = {"type": "dcnv2", "embedding_dim": 4, "cross_layers": 1, "hidden": [8], "dropout": 0.5, "batch_norm": True}
+    content = small_content(vms=[{"name": "vm", "model": deep}], methods=["none"])
+    content["fm"] = {"model": deep}
+    recipe = Recipe.model_validate(content)
+    experiment = claimed(recipe, tmp_path)
+    produce(experiment, open_dataset(recipe.data), None)
+    variant = Variant(experiment, recipe.vms[0], "none", 0, torch.device("cpu"))
+    batch = next(day_batches(experiment.vm_traffic(recipe.vms[0]), 4, 256))
+    before = {name: tensor.clone() for name, tensor in variant.student.state_dict().items()}
+    predicted = variant.predict(batch)
+    assert np.array_equal(predicted, variant.predict(batch))
+    assert np.array_equal(predicted[:7], variant.predict(batch.rows(0, 7)))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in variant.student.state_dict().items())
+    variant.train(batch)
+    steps = {name: tensor for name, tensor in variant.student.state_dict().items() if name.endswith("_extra_state")}
+    assert {int(tensor[1] - before[name][1]) for name, tensor in steps.items()} == {1}
+
+    columns = [feature.name for feature in experiment.data_schema.features]
+    (rows,) = read_rows(experiment.run.days.day(3), columns, 10**6)
+    database = SnapshotDatabase(experiment.snapshots)
+    loaded = Predictor.load(database, 2)
+    training = replace(loaded, model=database.load(2)[0].train())
+    assert training.predict(rows).equals(loaded.predict(rows))
