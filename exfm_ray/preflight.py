@@ -1,8 +1,9 @@
 """What a recipe and its data must agree on, checked before anything is started or written."""
 
-from exfm_ray.config import MULTI_TASK_TYPES, Recipe, VerticalModelConfig
+from exfm_ray.config import MULTI_TASK_TYPES, DminModel, ModelConfig, Recipe, VerticalModelConfig
 from exfm_ray.data.dataset import Dataset
 from exfm_ray.errors import UserError
+from exfm_ray.schema import Schema
 
 
 def check_recipe(recipe: Recipe, data: Dataset) -> None:
@@ -13,6 +14,7 @@ def check_recipe(recipe: Recipe, data: Dataset) -> None:
     """
     for index, vm in enumerate(recipe.vms):
         _check_vm(f"vms.{index} ({vm.name})", vm, data)
+    _check_groups("fm.model", recipe.fm.model, data.schema)
     tasks = data.schema.tasks
     if len(tasks) > 1 and recipe.fm.model.type not in MULTI_TASK_TYPES:
         raise UserError(
@@ -43,3 +45,9 @@ def _check_vm(where: str, vm: VerticalModelConfig, data: Dataset) -> None:
     for field, value, known in (("stage", vm.stage, schema.stages), ("task", vm.task, schema.tasks)):
         if value not in known:
             raise UserError(f"{where}.{field}: {value!r} is not in the data; choose one of {', '.join(known)}")
+    _check_groups(f"{where}.model", vm.model, schema.for_vm())
+
+
+def _check_groups(where: str, model: ModelConfig, schema: Schema) -> None:
+    if isinstance(model, DminModel) and (problem := model.disagreement(schema)) is not None:
+        raise UserError(f"{where}.{problem}")

@@ -7,9 +7,10 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from exfm_ray.config import MULTI_TASK_TYPES, DcnV2Model, DeepFamModel, FamModel
+from exfm_ray.config import MULTI_TASK_TYPES, DcnV2Model, DeepFamModel, DminModel, FamModel
 from exfm_ray.models.dcnv2 import DcnV2
 from exfm_ray.models.deepfam import DeepFam
+from exfm_ray.models.dmin import Dmin
 from exfm_ray.models.fam import Fam
 from exfm_ray.models.model import Model
 from exfm_ray.schema import Schema
@@ -28,14 +29,16 @@ def seeded(build: Callable[[], Module], seed: int, *names: str) -> Module:
         return build()
 
 
-def build_model(config: FamModel | DeepFamModel | DcnV2Model, schema: Schema, tasks: int) -> Model:
+def build_model(config: FamModel | DeepFamModel | DcnV2Model | DminModel, schema: Schema, tasks: int) -> Model:
     """The architecture of a recipe, for the schema's features.
 
     Raises:
-        ValueError: more tasks than the architecture can predict.
+        ValueError: more tasks than the architecture can predict, or features that the schema lacks.
     """
     if isinstance(config, DcnV2Model):
         return DcnV2(config, schema, tasks)
+    if isinstance(config, DminModel):
+        return Dmin(config, schema, tasks)
     if tasks != 1:
         raise ValueError(
             f"model {config.type} predicts one task but got {tasks}; types with several: {MULTI_TASK_TYPES}"

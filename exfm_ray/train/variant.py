@@ -89,7 +89,9 @@ class Variant:
     @torch.no_grad()
     def predict(self, batch: Batch) -> NDArray[np.float32]:
         """Served probabilities (B,) of a batch's rows."""
+        self.student.eval()  # what is evaluated must not move an architecture's running moments
         logits = self.student.model(batch.inputs.to(self.device))
+        self.student.train()
         probability: NDArray[np.float32] = torch.sigmoid(logits[:, 0]).cpu().numpy()
         return probability
 
