@@ -1,11 +1,8 @@
 """What a recipe and its data must agree on, checked before anything is started or written."""
 
-import torch
-
-from exfm_ray.config import MULTI_TASK_TYPES, ModelConfig, Recipe, VerticalModelConfig
+from exfm_ray.config import MULTI_TASK_TYPES, DminModel, ModelConfig, Recipe, VerticalModelConfig
 from exfm_ray.data.dataset import Dataset
 from exfm_ray.errors import UserError
-from exfm_ray.models.build import build_model
 from exfm_ray.schema import Schema
 
 
@@ -53,6 +50,12 @@ def _check_vm(where: str, vm: VerticalModelConfig, data: Dataset) -> None:
 
 def _check_model(where: str, config: ModelConfig, schema: Schema, tasks: int) -> None:
     """Build the model on torch's meta device, which computes shapes and allocates nothing."""
+    if isinstance(config, DminModel) and (problem := config.disagreement(schema)) is not None:
+        raise UserError(f"{where}.{problem}")
+    import torch  # slow to import, and needed only once a recipe has passed all that is quick to check
+
+    from exfm_ray.models.build import build_model
+
     try:
         with torch.device("meta"):
             build_model(config, schema, tasks)

@@ -39,6 +39,18 @@ WRONG = [
     (["vms.first.domain=7"], "vms.0 (first).domain: 7 is not in the data; its domains are 0 to 1"),
     (["vms.first.stage=final"], "vms.0 (first).stage: 'final' is not in the data; choose one of later"),
     (["vms.first.task=buy"], "vms.0 (first).task: 'buy' is not in the data; choose one of click"),
+    (
+        ["vms.first.model={type: dmin, groups: [{targets: [ad_id], sequences: [bought]}]}"],
+        "vms.0 (first).model.groups.0.sequences: 'bought' is no sequence feature of the data; it has none",
+    ),
+    (
+        ["fm.model={type: dmin, groups: [{targets: [ad], sequences: [bought]}]}"],
+        "fm.model.groups.0.targets: 'ad' is no categorical feature of the data; it has user_id, ad_id,",
+    ),
+    (
+        ["fm.model={type: dmin, heads: 3, groups: [{targets: [ad_id], sequences: [bought]}]}"],
+        "heads: 3 must divide embedding_dim x targets of every group, but one has 16 x 1",
+    ),
     (["vms=[]"], "vms: "),
     (["vms.second.name=first"], "the name 'first' is given to more than one"),
     (["methods=[kd, kd]"], "methods repeats a value"),

@@ -13,6 +13,7 @@ from exfm_ray.config import (
     DcnV2Model,
     DeepFamModel,
     DlrmModel,
+    DminModel,
     FamModel,
     FmFamModel,
     ModelConfig,
@@ -22,6 +23,7 @@ from exfm_ray.models.dcn import Dcn
 from exfm_ray.models.dcnv2 import DcnV2
 from exfm_ray.models.deepfam import DeepFam
 from exfm_ray.models.dlrm import Dlrm
+from exfm_ray.models.dmin import Dmin
 from exfm_ray.models.fam import Fam
 from exfm_ray.models.fmfam import FmFam
 from exfm_ray.models.model import Model
@@ -63,6 +65,8 @@ def build_model(config: ModelConfig, schema: Schema, tasks: int) -> Model:
             return Dcn(config, schema, tasks)
         case DcnV2Model():
             return DcnV2(config, schema, tasks)
+        case DminModel():
+            return Dmin(config, schema, tasks)
         case DlrmModel():
             return Dlrm(config, schema, tasks)
         case TwoTowerModel():

@@ -8,11 +8,12 @@ from exfm_ray.models.embedding import Embedding
 from exfm_ray.models.inputs import Inputs
 from exfm_ray.models.mlp import linear, mlp
 from exfm_ray.models.model import Model
+from exfm_ray.models.towers import task_outputs
 from exfm_ray.schema import Schema
 
 
 class DcnV2(Model):
-    """Linear[cross(x0) ; MLP(x0)] with x_{l+1} = x_l + x0 ⊙ (W_l x_l + b_l); one linear output per task."""
+    """Linear[cross(x0) ; MLP(x0)] with x_{l+1} = x_l + x0 ⊙ (W_l x_l + b_l); one linear output or tower per task."""
 
     def __init__(self, config: DcnV2Model, schema: Schema, tasks: int) -> None:
         super().__init__()
@@ -21,7 +22,7 @@ class DcnV2(Model):
         self.cross = nn.ModuleList(linear(inputs, inputs) for _ in range(config.cross_layers))
         self.deep = mlp(inputs, config.hidden, dropout=config.dropout, batch_norm=config.batch_norm)
         self.width = inputs + config.hidden[-1]
-        self.out = linear(self.width, tasks)
+        self.out = task_outputs(self.width, config.tower_hidden, tasks)
 
     def backbone(self, inputs: Inputs) -> torch.Tensor:
         start = self.embedding(inputs).flatten(1)

@@ -66,20 +66,33 @@ class Embedding(nn.Module):
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """(B, F, D)"""
-        fields = [functional.embedding(inputs.categorical + self.table_offsets, self.table, sparse=True)]
-        if self.numeric is not None:
-            fields.append(inputs.numeric.unsqueeze(2) * self.numeric)
-        for sequence, offset in zip(inputs.sequences, self.sequence_offsets, strict=True):
-            pooled = functional.embedding_bag(
-                sequence.values + offset,
-                self.table,
-                sequence.offsets,
-                mode=self.pooling,
-                sparse=True,
-                include_last_offset=True,
-            )
-            fields.append(pooled.unsqueeze(1))
-        return torch.cat(fields, dim=1)
+        pooled = [self.pooled(inputs, index).unsqueeze(1) for index in range(len(inputs.sequences))]
+        return torch.cat([self.single(inputs), *pooled], dim=1)
+
+    def single(self, inputs: Inputs) -> torch.Tensor:
+        """Categorical and numeric fields, in this order: (B, C + N, D)."""
+        categorical = functional.embedding(inputs.categorical + self.table_offsets, self.table, sparse=True)
+        if self.numeric is None:
+            return categorical
+        return torch.cat([categorical, inputs.numeric.unsqueeze(2) * self.numeric], dim=1)
+
+    def pooled(self, inputs: Inputs, index: int) -> torch.Tensor:
+        """The mean or sum over each row's history in the sequence at `index`: (B, D)."""
+        sequence = inputs.sequences[index]
+        return functional.embedding_bag(
+            sequence.values + self.sequence_offsets[index],
+            self.table,
+            sequence.offsets,
+            mode=self.pooling,
+            sparse=True,
+            include_last_offset=True,
+        )
+
+    def elements(self, inputs: Inputs, index: int) -> torch.Tensor:
+        """Every element of the sequence at `index`, the rows' histories end to end: (V, D)."""
+        return functional.embedding(
+            inputs.sequences[index].values + self.sequence_offsets[index], self.table, sparse=True
+        )
 
 
 def pairwise_interaction(fields: torch.Tensor) -> torch.Tensor:

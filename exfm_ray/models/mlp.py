@@ -1,34 +1,45 @@
 """Multi-layer perceptron."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from torch import nn
 
 from exfm_ray.models.batch_norm import BatchNorm
+from exfm_ray.models.dice import Dice
 from exfm_ray.models.dropout import Dropout
 
+Activation = Literal["relu", "dice"]
 
-def linear(inputs: int, outputs: int) -> nn.Linear:
+
+def linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
     """A linear layer, weights Xavier-normal, bias 0."""
-    layer = nn.Linear(inputs, outputs)
+    layer = nn.Linear(inputs, outputs, bias=bias)
     nn.init.xavier_normal_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    if bias:
+        nn.init.zeros_(layer.bias)
     return layer
 
 
 def mlp(
-    inputs: int, hidden: Sequence[int], outputs: int | None = None, *, dropout: float = 0.0, batch_norm: bool = False
+    inputs: int,
+    hidden: Sequence[int],
+    outputs: int | None = None,
+    *,
+    activation: Activation = "relu",
+    dropout: float = 0.0,
+    batch_norm: bool = False,
 ) -> nn.Sequential:
     """(B, inputs) → (B, outputs), or (B, hidden[-1]) where outputs is None.
 
-    Per hidden layer: linear, batch normalization if asked for, ReLU, dropout if its rate is above 0.
+    Per hidden layer: linear, batch normalization if asked for, activation, dropout if its rate is above 0.
     """
     layers: list[nn.Module] = []
     for position, width in enumerate(hidden):
         layers.append(linear(inputs, width))
         if batch_norm:
             layers.append(BatchNorm(width))
-        layers.append(nn.ReLU())
+        layers.append(Dice(width) if activation == "dice" else nn.ReLU())
         if dropout:
             layers.append(Dropout(dropout, position))
         inputs = width

@@ -92,6 +92,7 @@ class Variant:
         """Served probabilities (B,) of a batch's rows."""
         self.student.eval()
         logits = self.student.model(batch.inputs.to(self.device))
+        self.student.train()
         probability: NDArray[np.float32] = torch.sigmoid(logits[:, 0]).cpu().numpy()
         return probability
 
