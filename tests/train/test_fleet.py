@@ -11,11 +11,13 @@ import torch
 
 from exfm_ray.config import Recipe
 from exfm_ray.das.predictor import Predictor
-from exfm_ray.data.batches import day_batches
+from exfm_ray.data.batches import Batch, day_batches
 from exfm_ray.data.dataset import open_dataset
 from exfm_ray.data.partitions import read_rows
 from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.data.snapshots import SnapshotDatabase
+from exfm_ray.models.inputs import Inputs, SequenceInput
+from exfm_ray.schema import Feature, Schema
 from exfm_ray.simulation import produce, write_results
 from exfm_ray.train.evaluation import score
 from exfm_ray.train.fleet import share_out
@@ -100,3 +102,35 @@ def test_predicting_is_without_dropout_and_changes_nothing(tmp_path: Path) -> No
     loaded = Predictor.load(database, 2)
     training = replace(loaded, model=database.load(2)[0].train())
     assert training.predict(rows).equals(loaded.predict(rows))
+
+
+def test_predicting_moves_no_running_moment(tmp_path: Path) -> None:
+    """Else what is evaluated would enter the model before the model is trained on it."""
+    content = small_content(methods=["none"])
+    group = {"targets": ["item"], "sequences": ["history"]}
+    content["vms"][0]["model"] = {"type": "dmin", "groups": [group], "activation": "dice", "batch_norm": True}
+    schema = Schema(
+        features=(
+            Feature(name="item", kind="categorical", rows=9),
+            Feature(name="history", kind="sequence", shares="item"),
+        ),
+        tasks=("click",),
+        domains=("a", "b"),
+        stages=("later",),
+    )
+    recipe = Recipe.model_validate(content)
+    experiment = claimed(Recipe.model_validate(small_content()), tmp_path)
+    experiment = experiment.model_copy(update={"recipe": recipe, "data_schema": schema})
+    variant = Variant(experiment, recipe.vms[0], "none", 0, torch.device("cpu"))
+    inputs = Inputs(
+        torch.tensor([[1], [2], [3]]),
+        torch.zeros(3, 0),
+        (SequenceInput(torch.tensor([4, 5, 6]), torch.tensor([0, 2, 2, 3])),),
+    )
+    batch = Batch(inputs=inputs, labels=torch.tensor([[0.0], [1.0], [0.0]]), fm_probs=None)
+    start = {name: tensor.clone() for name, tensor in variant.student.state_dict().items()}
+    variant.predict(batch)
+    assert all(torch.equal(tensor, start[name]) for name, tensor in variant.student.state_dict().items())
+    variant.train(batch)
+    moved = {name for name, tensor in variant.student.state_dict().items() if not torch.equal(tensor, start[name])}
+    assert "model.norm.running_mean" in moved
