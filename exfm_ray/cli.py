@@ -63,6 +63,22 @@ def report(directory: Annotated[str, typer.Argument(help="Run directory.")]) -> 
         tell.line(f"report:  {write_report(RunDirectory(Location.of(directory)))}")
 
 
+@app.command()
+def models(
+    recipe: Annotated[str, typer.Argument(help="A recipe (YAML).")],
+    edits: Edits = None,
+    history: Annotated[int, typer.Option(min=0, max=10_000, help="Elements of each history in an example.")] = 20,
+) -> None:
+    """Say what each model of a recipe costs: parameters, and FLOPs of training on one example."""
+    with _telling() as tell:
+        from exfm_ray.recipe import read_recipe
+
+        parsed = read_recipe(recipe, edits or [])
+        from exfm_ray.model_table import model_table
+
+        tell.console.print(model_table(parsed, history))
+
+
 @prepare_app.command("kuairand")
 def prepare_kuairand(
     path: Annotated[str, typer.Argument(help="Directory of KuaiRand-Pure's tables, CSV or Parquet.")],

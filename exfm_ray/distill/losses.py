@@ -37,9 +37,10 @@ def student_loss(student: Student, inputs: Inputs, label: torch.Tensor, fm_prob:
     if student.method == "none":
         return loss
     assert fm_prob is not None, f"method {student.method} needs supervision"
-    if student.method == "kd":
-        return loss + cross_entropy(serving_logit, fm_prob)  # Eq. 2
-    loss = loss + student.distill.loss_weight * _distillation_loss(student, x, fm_prob)  # Eq. 5
+    weight = student.distill.loss_weight
+    if student.method == "kd":  # Eq. 2 where w and α are 1
+        return loss + weight * cross_entropy(serving_logit, scale_label(fm_prob, student.distill.label_scale))
+    loss = loss + weight * _distillation_loss(student, x, fm_prob)  # Eq. 5
     return loss + _adapted_loss(student, x, fm_prob) if student.method == "ah_sa" else loss
 
 

@@ -133,7 +133,7 @@ def test_each_method_minimizes_what_the_paper_says(model: Any, small_schema: Sch
     adapted = h(made.adapted_head(x)[:, 0], torch.sigmoid(made.adapter(fm_prob)))
     expected = {
         "none": serving,
-        "kd": serving + h(made.model.serve(x)[:, 0], fm_prob),
+        "kd": serving + 0.4 * h(made.model.serve(x)[:, 0], (1.7 * fm_prob).clamp(max=1)),
         "ah": serving + 0.4 * distillation,
         "ah_sa": serving + 0.4 * distillation + adapted,
     }
@@ -169,6 +169,20 @@ def test_without_weight_or_gradient_ah_equals_none_bit_for_bit(model: Any, small
     none = trained(student(model, "none", small_schema))
     assert_same(trained(student(model, "ah", small_schema, loss_weight=0.0)).model, none.model)
     assert_same(trained(student(model, "ah", small_schema, grad_scale=0.0)).model, none.model)
+
+
+def test_kd_is_equation_2_by_default(small_schema: Schema) -> None:
+    ((inputs, label, fm_prob),) = batches(1)
+    made = student(MODELS[0], "kd", small_schema)
+    logit = made.model(inputs)[:, 0]
+    h = functional.binary_cross_entropy_with_logits
+    assert torch.equal(student_loss(made, inputs, label, fm_prob), h(logit, label) + h(logit, fm_prob))
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.type)
+def test_kd_without_weight_equals_none_bit_for_bit(model: Any, small_schema: Schema) -> None:
+    none = trained(student(model, "none", small_schema))
+    assert_same(trained(student(model, "kd", small_schema, loss_weight=0.0)).model, none.model)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.type)
