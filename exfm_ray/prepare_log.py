@@ -4,13 +4,12 @@ from collections.abc import Iterator
 
 from exfm_ray.config import KuaiRandData
 from exfm_ray.data.commit import require
+from exfm_ray.data.dataset import SOURCE_FILE
 from exfm_ray.data.kuairand import KuaiRandSource
 from exfm_ray.data.kuairand_check import check_kuairand
 from exfm_ray.data.location import Location
 from exfm_ray.data.prepare import prepare
 from exfm_ray.errors import UserError
-
-SOURCE_FILE = "source.json"
 
 
 def prepare_log(config: KuaiRandData, out: Location) -> Iterator[str]:

@@ -17,8 +17,8 @@ from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.errors import UserError
 
 PACKAGES = ("exfm_ray", "numpy", "pandas", "pyarrow", "ray", "torch")
-NOT_IN_RESULTS = ("resources", "das")
-"""sections that a continued run may change, since no result depends on them"""
+NOT_IN_RESULTS = ("resources", "das.lease_seconds", "das.poll_seconds", "das.swap_timeout_seconds")
+"""what a continued run may change, since no result depends on it; sums over other request sizes round otherwise"""
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def holding(out: Location) -> Iterator[None]:
 
 
 def claim_run(run: RunDirectory, recipe: Recipe, prepared: Location | None) -> None:
-    """Write `recipe.yaml`, or check that the one there is the same but for sections that change no result.
+    """Write `recipe.yaml`, or check that the one there is the same but for what changes no result.
 
     Raises:
         UserError: the directory holds the run of another recipe, or things that are no run.
@@ -65,14 +65,16 @@ def claim_run(run: RunDirectory, recipe: Recipe, prepared: Location | None) -> N
         return
     held = run.resolved()
     for section, value in content["recipe"].items():
-        if section not in NOT_IN_RESULTS and (difference := _difference(section, held["recipe"].get(section), value)):
+        if difference := _difference(section, held["recipe"].get(section), value):
             raise UserError(f"--out: {run.root} holds another run: {difference}; name another directory, or delete it")
     if held["prepared"] != content["prepared"]:
         raise UserError(f"--out: {run.root} used the days at {held['prepared']}, not {content['prepared']}")
 
 
 def _difference(path: str, held: Any, now: Any) -> str | None:
-    """The first place where two plain values differ, in words."""
+    """The first place where two plain values differ and it matters, in words."""
+    if path in NOT_IN_RESULTS:
+        return None
     if isinstance(held, dict) and isinstance(now, dict):
         fields = [*held, *(name for name in now if name not in held)]
         found = (_difference(f"{path}.{name}", held.get(name), now.get(name)) for name in fields)

@@ -156,7 +156,7 @@ def test_a_vm_overrides_distillation() -> None:
     content: dict[str, Any] = small_content(distill={"loss_weight": 3.0, "adapter": {"hidden": [4]}})
     content["vms"][0]["distill"] = {"grad_scale": 2.0}
     recipe = validated(content)
-    first, second = (recipe.distill_of(vm) for vm in recipe.vms)
+    first, second = (vm.distill for vm in recipe.vms)
     assert (first.loss_weight, first.grad_scale, first.adapter.hidden) == (3.0, 2.0, (4,))
     assert (second.loss_weight, second.grad_scale) == (3.0, 1.0)
 

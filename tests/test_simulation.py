@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -106,7 +107,11 @@ def test_nothing_but_resources_may_change_in_a_run_directory(
     result = exfm("run", str(small_recipe_file), "--out", str(tmp_path / "run"), "--set", "vms.first.domain=1")
     assert result.exit_code == 2
     assert "holds another run: its vms.0.domain is 0, not 1; name another directory" in result.stderr
-    assert run_small(small_recipe_file, tmp_path / "run", "resources.max_failures=1") == before
+    result = exfm("run", str(small_recipe_file), "--out", str(tmp_path / "run"), "--set", "das.rows_per_request=100")
+    assert result.exit_code == 2
+    assert "its das.rows_per_request is 16384, not 100" in result.stderr
+    edits = ("resources.max_failures=1", "das.lease_seconds=9")
+    assert run_small(small_recipe_file, tmp_path / "run", *edits) == before
 
 
 @pytest.mark.parametrize("method", ["none", "ah_sa"])
@@ -196,7 +201,7 @@ def test_prepared_partitions_give_the_same_results(finished: Path, small_recipe_
     assert not (tmp_path / "run" / "days").exists()
 
 
-@pytest.mark.parametrize("damage", ["empty", "no schema", "a day missing"])
+@pytest.mark.parametrize("damage", ["empty", "no schema", "a day missing", "a day of another schema"])
 def test_incomplete_partitions_are_told(finished: Path, small_recipe_file: Path, tmp_path: Path, damage: str) -> None:
     days = tmp_path / "days"
     shutil.copytree(finished / "days", days)
@@ -205,8 +210,11 @@ def test_incomplete_partitions_are_told(finished: Path, small_recipe_file: Path,
         days.mkdir()
     elif damage == "no schema":
         (days / "schema.json").unlink()
-    else:
+    elif damage == "a day missing":
         (days / "day=002" / "manifest.json").unlink()
+    else:
+        manifest = days / "day=002" / "manifest.json"
+        manifest.write_text(re.sub(r'"schema": "\w+"', '"schema": "0123456789abcdef"', manifest.read_text()))
     data = f"data={{type: partitions, path: {days}}}"
     result = exfm("run", str(small_recipe_file), "--out", str(tmp_path / "run"), "--set", data)
     assert result.exit_code == 2
@@ -230,6 +238,13 @@ def test_real_logs_run(kuairand_path: Path, tmp_path: Path) -> None:
     assert prepared.exit_code == 0, prepared.output
     assert "prepared 4 days" in prepared.output
     assert run_small(recipe, tmp_path / "run", f"data.path={tmp_path / 'days'}") == raw
+    longer = exfm(
+        "run", str(recipe), "--out", str(tmp_path / "longer"),
+        "--set", f"data.path={tmp_path / 'days'}", "--set", "data.history_length=7",
+    )  # fmt: skip
+    assert longer.exit_code == 2
+    assert f"data.history_length: 7, but {tmp_path / 'days'} was prepared with 20" in longer.stderr
+    assert not (tmp_path / "longer").exists()
     other = exfm(
         "prepare", "kuairand", str(kuairand_path), "--out", str(tmp_path / "days"), "--set", "last_date=2022-04-29"
     )

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from exfm_ray.das.pointer import LatestPointer, extend_lease
 from exfm_ray.das.predictor import Predictor
 from exfm_ray.data.snapshots import SnapshotDatabase
-from exfm_ray.errors import DataError
 
 logger = logging.getLogger(__name__)
 
@@ -29,16 +28,20 @@ class SnapshotLoader:
         """why the snapshot that the pointer names could not be loaded"""
 
     def follow_once(self) -> None:
-        """Extend the lease, and load what the pointer names if that is not what answers now."""
-        record = extend_lease(self._pointer, self._clock(), self._lease_seconds)
-        current = self.current
-        if record is None or (current is not None and current.snapshot_day == record.snapshot_day):
-            return
+        """Extend the lease, and load what the pointer names if that is not what answers now.
+
+        What goes wrong is kept in `problem`: the old snapshot goes on answering, and the next call tries again.
+        """
+        what = "the latest pointer cannot be followed"
         try:
-            self.current = Predictor.load(self._snapshots, record.snapshot_day)
+            record = extend_lease(self._pointer, self._clock(), self._lease_seconds)
+            current = self.current
+            if record is not None and (current is None or current.snapshot_day != record.snapshot_day):
+                what = f"snapshot {self._snapshots.directory(record.snapshot_day)} cannot be loaded"
+                self.current = Predictor.load(self._snapshots, record.snapshot_day)
             self.problem = None
-        except (DataError, OSError, RuntimeError, ValueError) as error:
-            self.problem = f"snapshot {self._snapshots.directory(record.snapshot_day)} cannot be loaded: {error}"
+        except Exception as error:  # of any kind: a thread that died here would leave its replica behind for ever
+            self.problem = f"{what}: {error}"
             logger.exception("the old snapshot goes on answering")
 
     def follow(self, poll_seconds: float) -> threading.Thread:

@@ -1,14 +1,18 @@
 """The data section of a recipe, opened: a source of days to prepare, or day partitions that exist already."""
 
+import json
 from dataclasses import dataclass
 
 from exfm_ray.config import DriftData, KuaiRandData, PartitionsData
-from exfm_ray.data.commit import committed
+from exfm_ray.data.commit import committed, require
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import SCHEMA_FILE, read_schema
 from exfm_ray.data.source import DaySource
 from exfm_ray.errors import UserError
 from exfm_ray.schema import Schema
+
+SOURCE_FILE = "source.json"
+"""beside prepared days: the settings that they were prepared with"""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ def open_dataset(config: DriftData | KuaiRandData | PartitionsData) -> Dataset:
         return Dataset(stream.schema(), stream.days, source=stream)
     place = Location.of(config.path)
     if isinstance(config, PartitionsData) or (place / SCHEMA_FILE).is_file():
+        if isinstance(config, KuaiRandData):
+            _check_settings(config, place)
         return _open_prepared(place)
     from exfm_ray.data.kuairand import KuaiRandSource
     from exfm_ray.data.kuairand_check import check_kuairand
@@ -41,6 +47,19 @@ def open_dataset(config: DriftData | KuaiRandData | PartitionsData) -> Dataset:
     check_kuairand(config)
     log = KuaiRandSource(config)
     return Dataset(log.schema(), log.days, source=log)
+
+
+def _check_settings(config: KuaiRandData, place: Location) -> None:
+    """Refuse days that were prepared with other settings than the recipe states and the report would show."""
+    if not (place / SOURCE_FILE).is_file():
+        raise UserError(f"data.path: {place} has no {SOURCE_FILE}; name what `exfm prepare kuairand` wrote")
+    prepared = json.loads((place / SOURCE_FILE).read())
+    for field, value in config.model_dump(mode="json", exclude={"path"}).items():
+        if prepared.get(field) != value:
+            raise UserError(
+                f"data.{field}: {value!r}, but {place} was prepared with {prepared.get(field)!r}; "
+                "say the same here, or prepare another directory"
+            )
 
 
 def _open_prepared(place: Location) -> Dataset:
@@ -55,4 +74,10 @@ def _open_prepared(place: Location) -> Dataset:
             f"data.path: {place} has complete days {days or 'none'} of {len(partitions)}; "
             "start the same `exfm prepare` command again to finish it"
         )
-    return Dataset(read_schema(place), len(days), prepared=place)
+    schema = read_schema(place)
+    for day in days:
+        if require(place.day(day)).about.get("schema") != schema.fingerprint():
+            raise UserError(
+                f"data.path: day {day} of {place} does not have the columns of its {SCHEMA_FILE}; prepare anew"
+            )
+    return Dataset(schema, len(days), prepared=place)

@@ -45,10 +45,6 @@ def arrow_schema(schema: Schema) -> pa.Schema:
     return pa.schema(columns)
 
 
-def day_directory(dataset: Location, day: int) -> Location:
-    return dataset.day(day)
-
-
 def write_part(directory: Location, part: int, table: pa.Table) -> CommittedFile:
     """Write one Parquet file of a partition or a side-car; `part` is its place in the order."""
     sink = pa.BufferOutputStream()
@@ -97,7 +93,7 @@ def commit_partition(
 def write_partition(dataset: Location, day: int, slices: Iterable[pa.Table], schema: Schema) -> None:
     """Write and commit a whole day from its time slices, in order."""
     stopwatch = Stopwatch.start()
-    directory = day_directory(dataset, day)
+    directory = dataset.day(day)
     files = [write_partition_part(directory, part, table, schema) for part, table in enumerate(slices)]
     commit_partition(directory, files, day, schema, stopwatch)
 
@@ -109,7 +105,7 @@ def committed_days(dataset: Location) -> list[int]:
 
 
 def row_count(dataset: Location, day: int) -> int:
-    return require(day_directory(dataset, day)).rows
+    return require(dataset.day(day)).rows
 
 
 def read_rows(

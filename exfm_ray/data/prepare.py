@@ -10,7 +10,6 @@ from exfm_ray.data.partitions import (
     SCHEMA_FILE,
     commit_partition,
     committed_days,
-    day_directory,
     read_schema,
     write_partition_part,
     write_schema,
@@ -37,7 +36,7 @@ class DayWriter:
     day: int
 
     def __call__(self, part: int) -> CommittedFile:
-        directory = day_directory(self.dataset, self.day)
+        directory = self.dataset.day(self.day)
         return write_partition_part(directory, part, self.source.part(self.day, part), self.source.schema())
 
 
@@ -67,7 +66,7 @@ def prepare(
         _check_day(dataset, day, schema)
     for day in sorted({*range(1, source.days + 1)} - {*done}):
         stopwatch = Stopwatch.start()
-        directory = day_directory(dataset, day)
+        directory = dataset.day(day)
         sweep(directory)
         files = list(spread(DayWriter(source, dataset, day), range(source.parts(day))))
         commit_partition(directory, files, day, schema, stopwatch)
@@ -88,6 +87,6 @@ def _claim(dataset: Location, schema: Schema) -> None:
 
 
 def _check_day(dataset: Location, day: int, schema: Schema) -> None:
-    found = require(day_directory(dataset, day)).about.get("schema")
+    found = require(dataset.day(day)).about.get("schema")
     if found != schema.fingerprint():
-        raise DataError(f"{day_directory(dataset, day)} has schema {found}, not {schema.fingerprint()} of its data set")
+        raise DataError(f"{dataset.day(day)} has schema {found}, not {schema.fingerprint()} of its data set")

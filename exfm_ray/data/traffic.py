@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from exfm_ray.data.location import Location
-from exfm_ray.data.partitions import day_directory, read_rows, select_rows
+from exfm_ray.data.partitions import read_rows, select_rows
 from exfm_ray.errors import DataError
 from exfm_ray.schema import (
     DOMAIN,
@@ -44,7 +44,7 @@ class Traffic:
         """
         columns = [EVENT_ID, DOMAIN, STAGE, *(feature.name for feature in self.schema.features)]
         columns += [label_column(task) for task in self.tasks] + list(extra_columns)
-        tables = read_rows(day_directory(self.dataset, day), list(dict.fromkeys(columns)), CHUNK_ROWS)
+        tables = read_rows(self.dataset.day(day), list(dict.fromkeys(columns)), CHUNK_ROWS)
         if supervision is not None:
             tables = _beside(tables, supervision, self.tasks)
         return (select_rows(table, self.domain, self.stage) for table in tables)

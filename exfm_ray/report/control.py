@@ -30,12 +30,12 @@ def matched_controls(recipe: Recipe, results: Results) -> list[Control]:
     controls = []
     for vm in recipe.vms:
         for other in recipe.vms:
-            if not _matches(recipe, vm, other):
+            if not _matches(vm, other):
                 continue
             change = paired_change(results.series(other.name, "ah", "ne"), results.series(vm.name, "ah_sa", "ne"))
             if change is not None:
-                weights = recipe.distill_of(vm).loss_weight, recipe.distill_of(other).loss_weight
-                controls.append(Control(vm.name, other.name, *weights, change, _differences(recipe, vm, other)))
+                weights = vm.distill.loss_weight, other.distill.loss_weight
+                controls.append(Control(vm.name, other.name, *weights, change, _differences(vm, other)))
     return controls
 
 
@@ -45,15 +45,15 @@ def uncontrolled(recipe: Recipe, results: Results) -> list[str]:
     return [vm for vm in results.vms if "ah_sa" in results.methods(vm) and vm not in controlled]
 
 
-def _matches(recipe: Recipe, vm: VerticalModelConfig, other: VerticalModelConfig) -> bool:
+def _matches(vm: VerticalModelConfig, other: VerticalModelConfig) -> bool:
     same = (vm.domain, vm.stage, vm.task, vm.model) == (other.domain, other.stage, other.task, other.model)
-    total = 1 + recipe.distill_of(vm).loss_weight
-    return same and math.isclose(recipe.distill_of(other).loss_weight, total, rel_tol=1e-9)
+    total = 1 + vm.distill.loss_weight
+    return same and math.isclose(other.distill.loss_weight, total, rel_tol=1e-9)
 
 
-def _differences(recipe: Recipe, vm: VerticalModelConfig, other: VerticalModelConfig) -> tuple[str, ...]:
+def _differences(vm: VerticalModelConfig, other: VerticalModelConfig) -> tuple[str, ...]:
     """Only what `ah` reads: its adapter cannot matter."""
-    left, right = recipe.distill_of(vm), recipe.distill_of(other)
+    left, right = vm.distill, other.distill
     read = ("label_scale", "grad_scale", "head_hidden")
     fields = [name for name in read if getattr(left, name) != getattr(right, name)]
     return tuple(fields + (["optimizer"] if vm.optimizer != other.optimizer else []))

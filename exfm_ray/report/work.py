@@ -6,7 +6,7 @@ from typing import Literal
 
 from exfm_ray.data.commit import Made, require
 from exfm_ray.data.location import Location
-from exfm_ray.data.partitions import committed_days, day_directory
+from exfm_ray.data.partitions import committed_days
 from exfm_ray.data.run_directory import Outcome, RunDirectory
 from exfm_ray.report.results import Result, Results
 
@@ -72,7 +72,7 @@ def read_work(run: RunDirectory, results: Results) -> tuple[DayOfWork, ...]:
 
 
 def _directories(kind: StepKind, place: Location) -> list[DayOfWork]:
-    manifests = [(day, require(day_directory(place, day))) for day in committed_days(place)]
+    manifests = [(day, require(place.day(day))) for day in committed_days(place)]
     return [DayOfWork(kind, day, manifest.rows, manifest.made) for day, manifest in manifests]
 
 

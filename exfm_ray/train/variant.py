@@ -31,13 +31,13 @@ class Variant:
         self.checkpoints = experiment.run.checkpoints(name)
         self.snapshots = SnapshotDatabase(experiment.run.snapshots(name))
         self.schema = experiment.vm_traffic(vm).schema
-        self.student = Student(vm, experiment.recipe.distill_of(vm), method, self.schema, seed).to(device)
+        self.student = Student(vm, vm.distill, method, self.schema, seed).to(device)
         self.optimizers = build_optimizers(
             vm.optimizer, self.student.dense_parameters(), self.student.table_parameters()
         )
         self.adapter_optimizer: Optimizer | None = None
         if self.student.adapter is not None:
-            rate = experiment.recipe.distill_of(vm).adapter.learning_rate
+            rate = vm.distill.adapter.learning_rate
             self.adapter_optimizer = torch.optim.Adam(self.student.adapter_parameters(), lr=rate, fused=True)
         self.trained_through, self.rows, self.positives = experiment.recipe.first_vm_day - 1, 0, 0
         self.trained: Made | None = None
@@ -92,7 +92,6 @@ class Variant:
         """Served probabilities (B,) of a batch's rows."""
         self.student.eval()
         logits = self.student.model(batch.inputs.to(self.device))
-        self.student.train()
         probability: NDArray[np.float32] = torch.sigmoid(logits[:, 0]).cpu().numpy()
         return probability
 

@@ -120,6 +120,28 @@ def test_the_old_snapshot_goes_on_where_the_new_one_is_damaged(
     assert "day=002" in loader.problem
 
 
+def test_a_pointer_that_cannot_be_read_stops_nothing(
+    database: SnapshotDatabase, small_schema: Schema, tmp_path: Path
+) -> None:
+    publish(database, small_schema, 1)
+    publish(database, small_schema, 2)
+    pointer = EmbeddedPointer(str(tmp_path / "pointer"))
+    loader = SnapshotLoader(database, pointer, lease_seconds=60, clock=lambda: 0.0)
+    point_to(pointer, 1, now=0.0, lease_seconds=60)
+    loader.follow_once()
+    (tmp_path / "pointer" / "latest.json").write_text("{")
+    loader.follow_once()
+    assert loader.current is not None
+    assert loader.current.snapshot_day == 1
+    assert loader.problem is not None
+    assert loader.problem.startswith("the latest pointer cannot be followed")
+    (tmp_path / "pointer" / "latest.json").unlink()
+    point_to(pointer, 2, now=0.0, lease_seconds=60)
+    loader.follow_once()
+    assert loader.current.snapshot_day == 2
+    assert loader.problem is None
+
+
 def test_a_missing_snapshot_is_told(database: SnapshotDatabase) -> None:
     with pytest.raises(DataError, match="is not committed"):
         database.load(7)

@@ -18,7 +18,7 @@ from exfm_ray.data.drift import DriftSource, cells
 from exfm_ray.data.drift_world import AD_LIFE, USER_LIFE, ads_in, domain_bias, find_ads, find_users, living, users_in
 from exfm_ray.data.hashing import Draws, fraction, key
 from exfm_ray.data.location import Location
-from exfm_ray.data.partitions import arrow_schema, committed_days, day_directory, read_rows, row_count, write_partition
+from exfm_ray.data.partitions import arrow_schema, committed_days, read_rows, row_count, write_partition
 from exfm_ray.data.source import DaySource
 from exfm_ray.errors import UserError
 
@@ -189,7 +189,7 @@ def test_parts_are_written_and_read_back(tmp_path: Path) -> None:
     assert committed_days(dataset) == [2]
     assert row_count(dataset, 2) == SMALL.events_per_day
     names = tables[0].column_names
-    assert pa.concat_tables(read_rows(day_directory(dataset, 2), names)).equals(pa.concat_tables(tables))
+    assert pa.concat_tables(read_rows(dataset.day(2), names)).equals(pa.concat_tables(tables))
 
 
 # -------------------------------------------------------------------------------------------- features

@@ -18,7 +18,7 @@ from exfm_ray.data.kuairand import KuaiRandSource
 from exfm_ray.data.kuairand_check import check_kuairand
 from exfm_ray.data.kuairand_features import code_column
 from exfm_ray.data.location import Location
-from exfm_ray.data.partitions import arrow_schema, committed_days, day_directory, read_rows, row_count, write_partition
+from exfm_ray.data.partitions import arrow_schema, committed_days, read_rows, row_count, write_partition
 from exfm_ray.errors import UserError
 from exfm_ray.schema import EVENT_ID, EVENT_TIME
 
@@ -517,7 +517,7 @@ def test_published_log(tmp_path: Path) -> None:
     assert [row_count(dataset, day) for day in range(1, 15)] == summary["rows_per_day"]
     names = arrow_schema(schema).names
     for day in (1, 14):
-        read = pa.concat_tables(read_rows(day_directory(dataset, day), names))
+        read = pa.concat_tables(read_rows(dataset.day(day), names))
         assert read.combine_chunks() == source.part(day, 0)
         lengths = read["history_video"].combine_chunks().value_lengths().to_numpy()
         assert 3 < lengths.mean() <= lengths.max() <= 20

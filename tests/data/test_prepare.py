@@ -18,7 +18,6 @@ from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import (
     arrow_schema,
     committed_days,
-    day_directory,
     read_rows,
     read_schema,
     write_schema,
@@ -96,7 +95,7 @@ def content(dataset: Location) -> list[pa.Table]:
     """Every committed day, read back."""
     names = arrow_schema(read_schema(dataset)).names
     days = committed_days(dataset)
-    return [pa.concat_tables(read_rows(day_directory(dataset, day), names)).combine_chunks() for day in days]
+    return [pa.concat_tables(read_rows(dataset.day(day), names)).combine_chunks() for day in days]
 
 
 def expected_content(source: Any) -> list[pa.Table]:
@@ -167,25 +166,25 @@ def test_killed_in_the_middle_it_continues_with_the_missing_days(tmp_path: Path,
         os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
 
-    open_day = day_directory(dataset, 3)
+    open_day = dataset.day(3)
     assert committed_days(dataset) == [1, 2]
     leftovers = [child.name for child in open_day.children()]
     assert len(leftovers) == 1  # the first part of the day that was being written
-    finished = {day: committed(day_directory(dataset, day)) for day in (1, 2)}
+    finished = {day: committed(dataset.day(day)) for day in (1, 2)}
 
     subprocess.run([*script, ""], check=True)
     assert content(dataset) == expected_content(sources.CountingSource())
-    assert {day: committed(day_directory(dataset, day)) for day in (1, 2)} == finished
+    assert {day: committed(dataset.day(day)) for day in (1, 2)} == finished
     assert not {child.name for child in open_day.children()} & {*leftovers}
 
 
 def test_leftovers_of_an_open_day_are_swept_before_it_is_written(tmp_path: Path, sources: ModuleType) -> None:
     dataset = Location.of(str(tmp_path / "days"))
-    (day_directory(dataset, 2) / "part-00000-dead.parquet").write(b"half a file")
+    (dataset.day(2) / "part-00000-dead.parquet").write(b"half a file")
     seen = []
 
     def spread(function: Any, arguments: Any) -> list[Any]:
-        seen.append([child.name for child in day_directory(dataset, 2).children()])
+        seen.append([child.name for child in dataset.day(2).children()])
         return [function(argument) for argument in arguments]
 
     prepare(sources.CountingSource(), dataset, spread=spread)
@@ -196,9 +195,9 @@ def test_leftovers_of_an_open_day_are_swept_before_it_is_written(tmp_path: Path,
 def test_days_committed_by_others_are_kept(tmp_path: Path, sources: ModuleType) -> None:
     source, dataset = sources.CountingSource(), Location.of(str(tmp_path / "days"))
     prepare(source, dataset)
-    day_three = day_directory(dataset, 3)
+    day_three = dataset.day(3)
     manifest = committed(day_three)
-    day_directory(dataset, 2).delete()
+    dataset.day(2).delete()
     told: list[int] = []
     prepare(source, dataset, on_day=told.append)
     assert told == [2]

@@ -16,7 +16,6 @@ import yaml
 from exfm_ray.config import Recipe
 from exfm_ray.data.commit import Made, Stopwatch, commit, write_file
 from exfm_ray.data.location import Location
-from exfm_ray.data.partitions import day_directory
 from exfm_ray.data.run_directory import Outcome, RunDirectory
 from exfm_ray.errors import DataError, UserError
 from exfm_ray.report import write_report
@@ -97,7 +96,7 @@ def add_work(run: RunDirectory, lines: Sequence[Line], rows: int = 5_000) -> Non
     places = {"days": run.root / "days", "fm": run.snapshots("fm"), "supervision": run.root / "supervision" / "fm"}
     for kind, place in places.items():
         for day in (1, 2, 3):
-            directory = day_directory(place, day)
+            directory = place.day(day)
             file = write_file(directory, "part", ".bin", b"content", rows=0 if kind == "fm" else rows)
             commit(directory, [file], {"day": day}, Stopwatch.start())
     for number, line in enumerate(lines):

@@ -1,0 +1,60 @@
+"""What a recipe may say: one pydantic model per section, checked whole before anything starts.
+
+A mistake becomes a `UserError` of one line that names the field, the value found, what is allowed and how to mend it.
+No import here is slow, so that a wrong recipe is told at once.
+"""
+
+from exfm_ray.config.data import DataConfig, DriftData, KuaiRandData, PartitionsData
+from exfm_ray.config.models import (
+    MULTI_TASK_TYPES,
+    DcnModel,
+    DcnV2Model,
+    DeepFamModel,
+    DlrmModel,
+    DminModel,
+    FamModel,
+    FirstOrderStart,
+    FmFamModel,
+    InterestGroup,
+    ModelConfig,
+    TwoTowerModel,
+)
+from exfm_ray.config.recipe import (
+    AdapterConfig,
+    DasConfig,
+    DistillConfig,
+    EvaluateConfig,
+    FoundationModelConfig,
+    OptimizerConfig,
+    Recipe,
+    ResourcesConfig,
+    VerticalModelConfig,
+)
+
+__all__ = [
+    "MULTI_TASK_TYPES",
+    "AdapterConfig",
+    "DasConfig",
+    "DataConfig",
+    "DcnModel",
+    "DcnV2Model",
+    "DeepFamModel",
+    "DistillConfig",
+    "DlrmModel",
+    "DminModel",
+    "DriftData",
+    "EvaluateConfig",
+    "FamModel",
+    "FirstOrderStart",
+    "FmFamModel",
+    "FoundationModelConfig",
+    "InterestGroup",
+    "KuaiRandData",
+    "ModelConfig",
+    "OptimizerConfig",
+    "PartitionsData",
+    "Recipe",
+    "ResourcesConfig",
+    "TwoTowerModel",
+    "VerticalModelConfig",
+]

@@ -1,0 +1,158 @@
+"""The recipe itself: FM, VMs, methods, and how all of it is run."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from exfm_ray.config.data import DataConfig
+from exfm_ray.config.models import DcnV2Model, DeepFamModel, ModelConfig
+from exfm_ray.config.section import Name, Positive, Section, Width
+from exfm_ray.schema import METHODS, Method
+
+
+class OptimizerConfig(Section):
+    """Adam for the dense part; embedding tables are updated only where a batch touches them."""
+
+    learning_rate: Positive = 2e-3
+    embedding: Literal["lazy_adam", "adagrad"] = "lazy_adam"
+    embedding_learning_rate: Positive | None = Field(default=None, description="as learning_rate where it is left out")
+    batch_size: int = Field(default=512, ge=1, le=1_048_576, description="rows")
+
+
+class FoundationModelConfig(Section):
+    """The teacher."""
+
+    name: Name = "fm"
+    model: ModelConfig = DcnV2Model()
+    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1.5e-3, batch_size=1024)
+    train_from_day: int = Field(default=1, ge=1)
+    staleness_days: int = Field(default=0, ge=0, description="days that the FM is held back further than the clock")
+    seed: int = Field(default=0, ge=0)
+
+
+class AdapterConfig(Section):
+    """The student adapter: a residual MLP on the FM's logit that starts as the identity (Eq. 6)."""
+
+    hidden: tuple[Width, ...] = Field(default=(16,), min_length=1)
+    learning_rate: Positive = 1e-2
+
+
+class DistillConfig(Section):
+    """How the FM's supervision enters a VM's loss (Eq. 5 and 7)."""
+
+    label_scale: float = Field(default=1.0, gt=0, description="alpha, LS: pseudo-label times alpha, clipped at 1")
+    grad_scale: float = Field(default=1.0, ge=0, description="beta, GS: of the gradient from distillation head to x")
+    loss_weight: float = Field(default=1.0, ge=0, description="w, LW: of the distillation loss")
+    head_hidden: tuple[Width, ...] = Field(default=(16,), description="hidden layers of each distillation head")
+    adapter: AdapterConfig = AdapterConfig()
+
+
+class VerticalModelConfig(Section):
+    """One student: a domain, a stage and a task."""
+
+    name: Name
+    domain: int = Field(default=0, ge=0)
+    stage: str = "later"
+    task: str = "click"
+    model: ModelConfig = DeepFamModel()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    methods: tuple[Method, ...] | None = Field(default=None, description="as the recipe's where it is left out")
+    distill: DistillConfig = Field(default=DistillConfig(), description="what is left out is as in the recipe's")
+
+
+class EvaluateConfig(Section):
+    """Which days report."""
+
+    protocol: Literal["streaming"] = "streaming"
+    train_from_day: int | None = Field(
+        default=None,
+        ge=1,
+        description="first day that VMs train on, all methods alike; left out: the first supervised",
+    )
+
+
+class DasConfig(Section):
+    """The data augmentation service."""
+
+    lease_seconds: Positive = Field(default=60.0, description="of the latest pointer; extended at half of it")
+    poll_seconds: Positive = Field(default=0.2, description="how often a replica looks for another snapshot")
+    swap_timeout_seconds: Positive = Field(default=600.0, description="wait for a replica to load a snapshot")
+    rows_per_request: int = Field(default=16_384, ge=1, le=1_048_576)
+
+
+class ResourcesConfig(Section):
+    """Where the work runs. Nothing here changes a result."""
+
+    mode: Literal["ray", "local"] = Field(default="ray", description="local: the same code in this process, to debug")
+    fm_replicas: int = Field(default=1, ge=1, le=1_024)
+    fleet_workers: int | Literal["auto"] = Field(default="auto", description="Ray Train workers that share the VMs")
+    augment_tasks: int = Field(default=1, ge=1, le=4_096, description="Ray Data tasks at once")
+    gpus_per_fm: float = Field(default=0, ge=0)
+    gpus_per_vm: float = Field(default=0, ge=0, description="per fleet worker")
+    max_failures: int = Field(default=3, ge=0, le=100, description="restarts of a Ray Train run")
+    wait_timeout_seconds: Positive = Field(default=3_600.0, description="wait of one step for the step before it")
+
+    @field_validator("fleet_workers")
+    @classmethod
+    def _some(cls, workers: int | str) -> int | str:
+        if isinstance(workers, int) and not 1 <= workers <= 10_000:
+            raise ValueError("must be auto or from 1 to 10000")
+        return workers
+
+
+class Recipe(Section):
+    """One simulation."""
+
+    name: Name
+    seeds: tuple[Annotated[int, Field(ge=0, le=2**31)], ...] = Field(default=(0,), min_length=1)
+    data: DataConfig
+    fm: FoundationModelConfig = FoundationModelConfig()
+    vms: tuple[VerticalModelConfig, ...] = Field(min_length=1)
+    methods: tuple[Method, ...] = Field(default=METHODS, min_length=1)
+    distill: DistillConfig = DistillConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    das: DasConfig = DasConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _vms_inherit_distill(cls, content: Any) -> Any:
+        """Complete each VM's `distill` by the recipe's; a wrong one is left for the fields' own checks to tell."""
+        if not isinstance(content, dict) or not isinstance(content.get("vms"), list | tuple):
+            return content
+        shared = content.get("distill", {})
+        try:
+            shared = DistillConfig.model_validate(shared).model_dump()
+        except ValidationError:
+            return content
+        vms = [
+            vm | {"distill": shared | vm.get("distill", {})}
+            if isinstance(vm, dict) and isinstance(vm.get("distill", {}), dict)
+            else vm
+            for vm in content["vms"]
+        ]
+        return content | {"vms": vms}
+
+    @model_validator(mode="after")
+    def _check(self) -> "Recipe":
+        names = [vm.name for vm in self.vms] + [self.fm.name]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"the name {name!r} is given to more than one of fm and vms; rename one")
+        for values, what in ((self.seeds, "seeds"), (self.methods, "methods")):
+            if len(set(values)) != len(values):
+                raise ValueError(f"{what} repeats a value; leave each once")
+        return self
+
+    def methods_of(self, vm: VerticalModelConfig) -> tuple[Method, ...]:
+        return vm.methods if vm.methods is not None else self.methods
+
+    @property
+    def first_supervised_day(self) -> int:
+        """The first day t for which FM(t - 1 - staleness) exists."""
+        return self.fm.train_from_day + 1 + self.fm.staleness_days
+
+    @property
+    def first_vm_day(self) -> int:
+        """The first day that VMs train on."""
+        return self.evaluate.train_from_day or self.first_supervised_day
