@@ -31,7 +31,7 @@ def mean_ne(lines: list[dict[str, Any]]) -> dict[tuple[str, str], float]:
 
 
 def test_on_the_stream_an_fm_helps_over_three_seeds(tmp_path: Path) -> None:
-    """Not claimed for `search`: its domain is small, and its first evaluated day, a cold start, outweighs the others."""
+    """Not claimed for `search`: a small domain, whose first evaluated day is a cold start and outweighs the others."""
     found = mean_ne(results("quickstart.yaml", tmp_path / "run", "seeds=[0, 1, 2]"))
     for vm in ("feed", "feed_early", "reels"):
         assert found[vm, "ah_sa"] < found[vm, "none"], vm
