@@ -36,7 +36,8 @@ def model_costs(recipe: Recipe, history_length: int) -> list[ModelCost]:
     data = open_dataset(recipe.data)
     check_recipe(recipe, data)
     tasks = len(data.schema.tasks)
-    costs = [_cost(recipe.fm.name, recipe.fm.model, data.schema, tasks, history_length)]
+    read_by_fm = data.schema.without(recipe.fm.exclude)
+    costs = [_cost(recipe.fm.name, recipe.fm.model, read_by_fm, tasks, history_length)]
     return costs + [_cost(vm.name, vm.model, data.schema.for_vm(), 1, history_length) for vm in recipe.vms]
 
 

@@ -20,7 +20,14 @@ def check_recipe(recipe: Recipe, data: Dataset) -> None:
             f"fm.model.type: {recipe.fm.model.type!r} predicts one task but the data has {len(tasks)} "
             f"({', '.join(tasks)}); choose {' or '.join(MULTI_TASK_TYPES)}, or leave one task in data.tasks"
         )
-    _check_model("fm.model", recipe.fm.model, data.schema, len(tasks))
+    try:
+        read_by_fm = data.schema.without(recipe.fm.exclude)
+    except ValueError as error:
+        raise UserError(f"fm.exclude: {error}") from error
+    _check_model("fm.model", recipe.fm.model, read_by_fm, len(tasks))
+    for task in recipe.distill.tasks:
+        if task not in tasks:
+            raise UserError(f"distill.tasks: {task!r} is no task of the data; choose from {', '.join(tasks)}")
     first, supervised = recipe.first_vm_day, recipe.first_supervised_day
     if first < supervised:
         raise UserError(

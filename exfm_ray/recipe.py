@@ -163,7 +163,10 @@ def _known_fields(loc: Sequence[Any]) -> list[str]:
         if isinstance(step, int):
             continue
         tagged = [model for model in models if _tag(model) == step]
-        models = tagged or [inner for model in models for inner in _section_models(model, str(step))]
+        inner = tagged or [inner for model in models for inner in _section_models(model, str(step))]
+        # a step that is no field is a key of a mapping, whose values are what the step before it named
+        is_field = any(str(step) in model.model_fields for model in models)
+        models = inner if tagged or is_field else models
     return sorted({name for model in models for name in model.model_fields})
 
 

@@ -5,6 +5,7 @@ the rows that it is shown can be checked against each other by fingerprint.
 """
 
 import hashlib
+from collections.abc import Collection
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -104,6 +105,22 @@ class Schema(BaseModel):
     def for_vm(self) -> "Schema":
         """The same data set without the features that only the FM reads."""
         return self.model_copy(update={"features": tuple(f for f in self.features if not f.fm_only)})
+
+    def without(self, names: Collection[str]) -> "Schema":
+        """The same data set without some features.
+
+        Raises:
+            ValueError: a name is no feature, or a feature that stays shares the table of one that goes.
+        """
+        known = [feature.name for feature in self.features]
+        for name in names:
+            if name not in known:
+                raise ValueError(f"{name!r} is no feature of the data; choose from {', '.join(known)}")
+        kept = tuple(feature for feature in self.features if feature.name not in names)
+        for feature in kept:
+            if feature.shares in names:
+                raise ValueError(f"{feature.shares!r} lends its table to {feature.name!r}; leave out both or none")
+        return self.model_copy(update={"features": kept})
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with any change of the schema."""

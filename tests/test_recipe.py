@@ -58,6 +58,12 @@ WRONG = [
     (["seeds=[]"], "seeds"),
     (["distill.label_scale=0"], "distill.label_scale: 0: input should be greater than 0"),
     (["distill.loss_weight=.nan"], "distill.loss_weight"),
+    (
+        ["distill.tasks={click: {los_weight: 2}}"],
+        "distill.tasks.click.los_weight: there is no such field; did you mean 'loss_weight'?",
+    ),
+    (["distill.tasks={buy: {loss_weight: 2}}"], "distill.tasks: 'buy' is no task of the data; choose from click"),
+    (["fm.exclude=[price]"], "fm.exclude: 'price' is no feature of the data; choose from user_id, "),
     (["fm.staleness_days=9"], "4 days are too few to train VMs from day 11 on"),
     (["evaluate.train_from_day=1"], "evaluate.train_from_day: 1 has no supervision"),
     (["data={type: kuairand, path: /nowhere}"], "/nowhere"),
@@ -159,6 +165,20 @@ def test_a_vm_overrides_distillation() -> None:
     first, second = (vm.distill for vm in recipe.vms)
     assert (first.loss_weight, first.grad_scale, first.adapter.hidden) == (3.0, 2.0, (4,))
     assert (second.loss_weight, second.grad_scale) == (3.0, 1.0)
+
+
+def test_distillation_by_task_stands_between_the_recipe_and_the_vm() -> None:
+    shared = {"loss_weight": 3.0, "adapter": {"hidden": [4]}}
+    of_like = {"grad_scale": 5.0, "adapter": {"learning_rate": 0.5}}
+    content: dict[str, Any] = small_content(distill=shared | {"tasks": {"like": of_like}})
+    content["vms"][1]["task"] = "like"
+    content["vms"][1]["distill"] = {"label_scale": 2.0}
+    recipe = validated(content)
+    first, second = (vm.distill for vm in recipe.vms)
+    assert (first.loss_weight, first.grad_scale, first.adapter.learning_rate) == (3.0, 1.0, 0.01)
+    assert (second.loss_weight, second.grad_scale, second.label_scale) == (3.0, 5.0, 2.0)
+    assert (second.adapter.hidden, second.adapter.learning_rate) == ((4,), 0.5)
+    assert validated(recipe.model_dump(mode="json")) == recipe
 
 
 def test_the_clock_of_a_stale_fm() -> None:

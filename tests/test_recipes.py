@@ -37,6 +37,21 @@ def test_on_the_stream_an_fm_helps_over_three_seeds(tmp_path: Path) -> None:
         assert found[vm, "ah_sa"] < found[vm, "none"], vm
 
 
+def test_an_fm_that_predicts_too_much_moves_kd_and_not_ah(tmp_path: Path) -> None:
+    """On the rare domain, seed by seed, means over the days."""
+    calibration: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for line in results("calibration.yaml", tmp_path / "run"):
+        if line["vm"] == "rare":
+            calibration[line["method"], line["seed"]].append(line["calibration"])
+            calibration["fm", line["seed"]].append(line["calibration_fm"])
+    mean = {key: sum(values) / len(values) for key, values in calibration.items()}
+    for seed in range(5):
+        error = mean["fm", seed] - mean["none", seed]
+        assert error > 0.3
+        assert 0.25 < (mean["kd", seed] - mean["none", seed]) / error < 0.75, seed
+        assert abs(mean["ah", seed] - mean["none", seed]) / error < 0.15, seed
+
+
 @pytest.mark.ray
 def test_real_logs_twice_give_the_same_bytes(kuairand_path: Path, tmp_path: Path) -> None:
     path = f"data.path={kuairand_path}"

@@ -250,3 +250,13 @@ def test_real_logs_run(kuairand_path: Path, tmp_path: Path) -> None:
     )
     assert other.exit_code == 2
     assert "prepared with other settings" in other.stderr
+
+
+def test_an_fm_does_not_read_what_it_is_kept_from(tmp_path: Path, small_recipe_file: Path) -> None:
+    run_small(small_recipe_file, tmp_path / "run", "fm.exclude=[service, user_view_0]", "data.days=3")
+    facts = json.loads((tmp_path / "run/snapshots/fm/day=001/manifest.json").read_text())["about"]
+    names = [feature["name"] for feature in facts["inputs"]["features"]]
+    assert "service" not in names
+    assert "user_view_0" not in names
+    assert "user_view_1" in names
+    assert all(line["calibration_fm"] is not None for line in lines(tmp_path / "run"))

@@ -28,6 +28,7 @@ from exfm_ray.config.recipe import (
     OptimizerConfig,
     Recipe,
     ResourcesConfig,
+    SharedDistillConfig,
     VerticalModelConfig,
 )
 
@@ -55,6 +56,7 @@ __all__ = [
     "PartitionsData",
     "Recipe",
     "ResourcesConfig",
+    "SharedDistillConfig",
     "TwoTowerModel",
     "VerticalModelConfig",
 ]

@@ -27,6 +27,7 @@ class FoundationModelConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1.5e-3, batch_size=1024)
     train_from_day: int = Field(default=1, ge=1)
     staleness_days: int = Field(default=0, ge=0, description="days that the FM is held back further than the clock")
+    exclude: tuple[str, ...] = Field(default=(), description="features that it does not read, such as the domain")
     seed: int = Field(default=0, ge=0)
 
 
@@ -34,6 +35,7 @@ class AdapterConfig(Section):
     """The student adapter: a residual MLP on the FM's logit that starts as the identity (Eq. 6)."""
 
     hidden: tuple[Width, ...] = Field(default=(16,), min_length=1)
+    optimizer: Literal["adam", "adagrad", "sgd"] = Field(default="adam", description="its own, beside the VM's")
     learning_rate: Positive = 1e-2
 
 
@@ -47,6 +49,12 @@ class DistillConfig(Section):
     adapter: AdapterConfig = AdapterConfig()
 
 
+class SharedDistillConfig(DistillConfig):
+    """What holds for all VMs, and what differs by task; what a task leaves out is as for all."""
+
+    tasks: dict[str, DistillConfig] = Field(default={}, description="by the name of a task")
+
+
 class VerticalModelConfig(Section):
     """One student: a domain, a stage and a task."""
 
@@ -57,7 +65,9 @@ class VerticalModelConfig(Section):
     model: ModelConfig = DeepFamModel()
     optimizer: OptimizerConfig = OptimizerConfig()
     methods: tuple[Method, ...] | None = Field(default=None, description="as the recipe's where it is left out")
-    distill: DistillConfig = Field(default=DistillConfig(), description="what is left out is as in the recipe's")
+    distill: DistillConfig = Field(
+        default=DistillConfig(), description="what is left out is as for its task in the recipe's"
+    )
 
 
 class EvaluateConfig(Section):
@@ -109,7 +119,7 @@ class Recipe(Section):
     fm: FoundationModelConfig = FoundationModelConfig()
     vms: tuple[VerticalModelConfig, ...] = Field(min_length=1)
     methods: tuple[Method, ...] = Field(default=METHODS, min_length=1)
-    distill: DistillConfig = DistillConfig()
+    distill: SharedDistillConfig = SharedDistillConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     das: DasConfig = DasConfig()
     resources: ResourcesConfig = ResourcesConfig()
@@ -117,21 +127,26 @@ class Recipe(Section):
     @model_validator(mode="before")
     @classmethod
     def _vms_inherit_distill(cls, content: Any) -> Any:
-        """Complete each VM's `distill` by the recipe's; a wrong one is left for the fields' own checks to tell."""
+        """Complete each VM's `distill` by that of its task, and a task's by the recipe's.
+
+        A wrong one is left for the fields' own checks to tell.
+        """
         if not isinstance(content, dict) or not isinstance(content.get("vms"), list | tuple):
             return content
-        shared = content.get("distill", {})
         try:
-            shared = DistillConfig.model_validate(shared).model_dump()
+            given = SharedDistillConfig.model_validate(content.get("distill", {})).model_dump(exclude_unset=True)
         except ValidationError:
             return content
-        vms = [
-            vm | {"distill": shared | vm.get("distill", {})}
-            if isinstance(vm, dict) and isinstance(vm.get("distill", {}), dict)
-            else vm
-            for vm in content["vms"]
-        ]
-        return content | {"vms": vms}
+        of_tasks = given.pop("tasks", {})
+        shared = DistillConfig.model_validate(given).model_dump()
+        tasks = {task: _completed(shared, distill) for task, distill in of_tasks.items()}
+        vms = []
+        for vm in content["vms"]:
+            if isinstance(vm, dict) and isinstance(vm.get("distill", {}), dict):
+                base = tasks.get(vm.get("task", VerticalModelConfig.model_fields["task"].default), shared)
+                vm = vm | {"distill": _completed(base, vm.get("distill", {}))}
+            vms.append(vm)
+        return content | {"distill": shared | {"tasks": tasks}, "vms": vms}
 
     @model_validator(mode="after")
     def _check(self) -> "Recipe":
@@ -156,3 +171,13 @@ class Recipe(Section):
     def first_vm_day(self) -> int:
         """The first day that VMs train on."""
         return self.evaluate.train_from_day or self.first_supervised_day
+
+
+def _completed(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """`given` over `base`, section by section."""
+    inner = {
+        name: _completed(base[name], value)
+        for name, value in given.items()
+        if isinstance(value, dict) and isinstance(base.get(name), dict)
+    }
+    return base | given | inner

@@ -91,7 +91,7 @@ def augment_part(
 ) -> CommittedFile:
     """Supervise one file of a partition: event_id, fm_<task> …, fm_snapshot, in the file's row order."""
     partition = Location(experiment.dataset).day(day)
-    columns = [EVENT_ID, *(feature.name for feature in experiment.data_schema.features)]
+    columns = [EVENT_ID, *(feature.name for feature in experiment.fm_traffic().schema.features)]
     requests = read_rows(partition, columns, experiment.recipe.das.rows_per_request, [file])
     snapshot_day = experiment.supervising_snapshot(day)
     expected = experiment.snapshot_identity(snapshot_day)

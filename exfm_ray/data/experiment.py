@@ -70,8 +70,9 @@ class Experiment(BaseModel):
         ]
 
     def fm_traffic(self) -> Traffic:
-        """All rows, all features."""
-        return Traffic(Location(self.dataset), self.data_schema, self.data_schema.tasks)
+        """All rows, all features but those that the recipe keeps from the FM."""
+        schema = self.data_schema.without(self.recipe.fm.exclude)
+        return Traffic(Location(self.dataset), schema, schema.tasks)
 
     def vm_traffic(self, vm: VerticalModelConfig) -> Traffic:
         """The VM's domain, stage and task, without the features that only the FM reads."""

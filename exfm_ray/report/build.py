@@ -10,6 +10,7 @@ from plotly.offline import get_plotlyjs
 from exfm_ray.data.location import Location
 from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.report import wording
+from exfm_ray.report.bias import bias_rows
 from exfm_ray.report.control import matched_controls, uncontrolled
 from exfm_ray.report.figures import timeline_drawing, vm_drawings
 from exfm_ray.report.results import Results, read_results
@@ -66,6 +67,7 @@ def _content(run: RunDirectory, results: Results) -> dict[str, Any]:
         "pairs": wording.pairs,
         "controls": controls + [wording.uncontrolled_sentence(vm) for vm in uncontrolled(recipe, results)],
         "variants": variant_rows(results),
+        "biases": bias_rows(results),
         "has_fm": results.any_defined("ne_fm"),
         "has_truth": results.any_defined("ne_oracle") or results.any_defined("excess"),
         "by_day": [(vm, day_rows(results, vm)) for vm in results.vms],

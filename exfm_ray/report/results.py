@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
@@ -19,6 +19,7 @@ Metric = Literal[
     "logloss",
     "auc",
     "calibration",
+    "calibration_fm",
     "ne_fm",
     "ne_oracle",
     "excess",
@@ -52,12 +53,13 @@ class Result(BaseModel):
     calibration: float | None
     fm_snapshot: str | None
     staleness_days: int | None
+    calibration_fm: float | None = None
     ne_fm: float | None = None
     ne_oracle: float | None = None
     excess: float | None = None
     excess_shifted: float | None = None
 
-    @field_validator("ne", "ne_eval", "logloss", "auc", "calibration", "ne_fm", "ne_oracle", "excess", "excess_shifted")
+    @field_validator(*get_args(Metric))
     @classmethod
     def _finite(cls, value: float | None) -> float | None:
         return value if value is not None and math.isfinite(value) else None

@@ -23,6 +23,7 @@ SUMMARISED: tuple[Metric, ...] = (
     "logloss",
     "auc",
     "calibration",
+    "calibration_fm",
     "ne_fm",
     "ne_oracle",
     "excess",

@@ -30,6 +30,7 @@ def score(
         "logloss": loss,
         "auc": auc(probability, label),
         "calibration": calibration(probability, label),
+        "calibration_fm": None if fm_prob is None else calibration(fm_prob, label),
         "ne_fm": None if fm_prob is None else normalized_entropy(log_loss(fm_prob, label), base_rate),
         "ne_oracle": None,
         "excess": None,

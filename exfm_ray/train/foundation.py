@@ -70,7 +70,7 @@ def _publish(experiment: Experiment, model: Model, day: int, rows: int, rows_see
     if committed(experiment.snapshots.day(day)) is None:
         facts = SnapshotFacts(
             model=experiment.recipe.fm.model,
-            inputs=experiment.data_schema,
+            inputs=experiment.fm_traffic().schema,
             tasks=experiment.data_schema.tasks,
             trained_through=day,
             rows_seen=rows_seen,

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from exfm_ray.config import OptimizerConfig
+from exfm_ray.config import AdapterConfig, OptimizerConfig
 
 
 def build_optimizers(
@@ -20,3 +20,12 @@ def build_optimizers(
     else:
         embedding = torch.optim.Adagrad(list(tables), lr=rate)
     return {"dense": torch.optim.Adam(list(dense), lr=config.learning_rate, fused=True), "tables": embedding}
+
+
+def build_adapter_optimizer(config: AdapterConfig, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """The student adapter's own optimizer (ExFM Algorithm 1, line 1)."""
+    if config.optimizer == "adam":
+        return torch.optim.Adam(list(parameters), lr=config.learning_rate, fused=True)
+    if config.optimizer == "adagrad":
+        return torch.optim.Adagrad(list(parameters), lr=config.learning_rate)
+    return torch.optim.SGD(list(parameters), lr=config.learning_rate)

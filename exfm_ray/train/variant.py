@@ -17,7 +17,7 @@ from exfm_ray.distill.step import train_step
 from exfm_ray.distill.student import Student
 from exfm_ray.schema import Method
 from exfm_ray.train.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
-from exfm_ray.train.optimizers import build_optimizers
+from exfm_ray.train.optimizers import build_adapter_optimizer, build_optimizers
 
 
 class Variant:
@@ -37,8 +37,7 @@ class Variant:
         )
         self.adapter_optimizer: Optimizer | None = None
         if self.student.adapter is not None:
-            rate = vm.distill.adapter.learning_rate
-            self.adapter_optimizer = torch.optim.Adam(self.student.adapter_parameters(), lr=rate, fused=True)
+            self.adapter_optimizer = build_adapter_optimizer(vm.distill.adapter, self.student.adapter_parameters())
         self.trained_through, self.rows, self.positives = experiment.recipe.first_vm_day - 1, 0, 0
         self.trained: Made | None = None
         self._continue()

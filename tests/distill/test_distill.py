@@ -26,7 +26,7 @@ from exfm_ray.distill.step import train_step
 from exfm_ray.distill.student import Student
 from exfm_ray.models.inputs import Inputs, SequenceInput
 from exfm_ray.schema import Method, Schema
-from exfm_ray.train.optimizers import build_optimizers
+from exfm_ray.train.optimizers import build_adapter_optimizer, build_optimizers
 
 MODELS = [
     FamModel(embedding_dim=4),
@@ -266,3 +266,28 @@ def test_the_adapter_is_updated_before_its_output_is_used(small_schema: Schema) 
         not torch.equal(one, other)
         for one, other in zip(stale.adapted_head.parameters(), made.adapted_head.parameters(), strict=True)
     )
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adagrad", "sgd"])
+def test_the_adapter_has_an_optimizer_of_its_own(optimizer: str, small_schema: Schema) -> None:
+    config = AdapterConfig.model_validate({"optimizer": optimizer, "learning_rate": 0.3, "hidden": (5, 3)})
+    made = student(MODELS[0], "ah_sa", small_schema, adapter=config)
+    ((_, label, fm_prob),) = batches(1)
+    adapter_optimizer = build_adapter_optimizer(config, made.adapter_parameters())
+    before = made.model.state_dict()["bias"].clone(), adapter_loss(made, fm_prob, label).item()
+    for _ in range(5):
+        adapter_optimizer.zero_grad()
+        adapter_loss(made, fm_prob, label).backward()
+        adapter_optimizer.step()
+    assert adapter_loss(made, fm_prob, label).item() < before[1]
+    assert torch.equal(made.model.state_dict()["bias"], before[0])
+    assert [layer.out_features for layer in made.adapter.hidden if isinstance(layer, torch.nn.Linear)] == [5, 3]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("hidden", [(), (7,), (9, 5)])
+def test_heads_are_as_deep_and_wide_as_asked(hidden: tuple[int, ...], small_schema: Schema) -> None:
+    made = student(MODELS[0], "ah_sa", small_schema, head_hidden=hidden)
+    for head in (made.distillation_head, made.adapted_head):
+        assert head is not None
+        widths = [layer.out_features for layer in head.modules() if isinstance(layer, torch.nn.Linear)]
+        assert widths == [*hidden, 1]

@@ -19,6 +19,7 @@ from exfm_ray.data.location import Location
 from exfm_ray.data.run_directory import Outcome, RunDirectory
 from exfm_ray.errors import DataError, UserError
 from exfm_ray.report import write_report
+from exfm_ray.report.bias import bias_rows
 from exfm_ray.report.control import matched_controls, uncontrolled
 from exfm_ray.report.figures import timeline_drawing, vm_drawings
 from exfm_ray.report.results import Results, read_results
@@ -54,7 +55,8 @@ def a_line(vm: str, method: str, seed: int, day: int, ne: float | None, **change
         "vm": vm, "domain": 0, "stage": "later", "task": "click", "model": "deepfam", "fm": "fm", "method": method,
         "seed": seed, "train_day": day - 1, "eval_day": day, "rows": 1_000, "positives": 20, "ne": ne, "ne_eval": 0.91,
         "logloss": 0.0821, "auc": 0.7123, "calibration": 1.05, "fm_snapshot": f"fm-day{day - 2:03d}",
-        "staleness_days": 0, "ne_fm": None, "ne_oracle": None, "excess": None, "excess_shifted": None,
+        "staleness_days": 0, "calibration_fm": None, "ne_fm": None, "ne_oracle": None, "excess": None,
+        "excess_shifted": None,
     }  # fmt: skip
     assert changed.keys() <= line.keys()
     return {**line, **changed}
@@ -293,6 +295,26 @@ def test_rows_have_hand_computed_numbers(tmp_path: Path) -> None:
     assert days[2].metrics["ne"] == pytest.approx(0.794)
     assert days[2].change == pytest.approx(-0.75)
     assert (days[2].snapshots, days[2].staleness_days) == (("fm-day001",), (0,))
+
+
+def test_bias_is_the_share_of_the_way_to_the_fm_by_seed(tmp_path: Path) -> None:
+    lines = [
+        a_line("vm", method, seed, day, 0.9, calibration=value + 0.1 * seed, calibration_fm=fm)
+        for method, value, fm in (("none", 1.0, 2.0), ("kd", 1.5, 2.0), ("ah", 1.0, 2.0), ("ah_sa", 1.1, None))
+        for seed in (0, 1)
+        for day in (3, 4)
+    ]
+    kd, ah = bias_rows(results_of(tmp_path, lines))
+    assert (kd.method, kd.seeds, kd.fm.mean, kd.none.mean) == ("kd", 2, 2.0, pytest.approx(1.05))
+    assert (kd.own.mean, kd.own.sd) == (pytest.approx(1.55), pytest.approx(0.0707107))
+    assert kd.towards_fm.mean == pytest.approx((0.5 / 1.0 + 0.5 / 0.9) / 2)
+    assert (ah.change.mean, ah.towards_fm.mean) == (0.0, 0.0)
+
+
+def test_a_calibrated_fm_has_no_bias_to_hand_on(tmp_path: Path) -> None:
+    lines = [a_line("vm", method, 0, 3, 0.9, calibration=1.0, calibration_fm=1.04) for method in ("none", "kd")]
+    (kd,) = bias_rows(results_of(tmp_path, lines))
+    assert kd.towards_fm.mean is None
 
 
 def test_undefined_metrics_are_left_out_of_means_and_pairs(tmp_path: Path) -> None:

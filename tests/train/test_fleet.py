@@ -54,7 +54,7 @@ def test_a_score_against_literals() -> None:
 def test_what_is_undefined_is_null() -> None:
     values = score(np.array([0.2]), np.array([0.0]), None, None, None)
     assert {name for name, value in values.items() if value is None} == {
-        "ne", "ne_eval", "auc", "calibration", "ne_fm", "ne_oracle", "excess", "excess_shifted",
+        "ne", "ne_eval", "auc", "calibration", "calibration_fm", "ne_fm", "ne_oracle", "excess", "excess_shifted",
     }  # fmt: skip
     assert json.dumps(values, allow_nan=False)
     assert score(np.array([]), np.array([]), 0.1, None, None)["logloss"] is None
