@@ -48,8 +48,8 @@ def test_an_fm_that_predicts_too_much_moves_kd_and_not_ah(tmp_path: Path) -> Non
     for seed in range(5):
         error = mean["fm", seed] - mean["none", seed]
         assert error > 0.3
-        assert 0.25 < (mean["kd", seed] - mean["none", seed]) / error < 0.75, seed
-        assert abs(mean["ah", seed] - mean["none", seed]) / error < 0.15, seed
+        assert (mean["kd", seed] - mean["none", seed]) / error > 0.4, seed
+        assert abs(mean["ah", seed] - mean["none", seed]) / error < 0.2, seed
 
 
 @pytest.mark.ray
