@@ -15,9 +15,11 @@ from exfm_ray.config.models import (
     FamModel,
     FirstOrderStart,
     FmFamModel,
+    InteractionBlock,
     InterestGroup,
     ModelConfig,
     TwoTowerModel,
+    WukongModel,
 )
 from exfm_ray.config.recipe import (
     AdapterConfig,
@@ -49,6 +51,7 @@ __all__ = [
     "FirstOrderStart",
     "FmFamModel",
     "FoundationModelConfig",
+    "InteractionBlock",
     "InterestGroup",
     "KuaiRandData",
     "ModelConfig",
@@ -59,4 +62,5 @@ __all__ = [
     "SharedDistillConfig",
     "TwoTowerModel",
     "VerticalModelConfig",
+    "WukongModel",
 ]

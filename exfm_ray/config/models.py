@@ -9,6 +9,9 @@ from exfm_ray.schema import Schema
 
 Dropout = Annotated[float, Field(ge=0, lt=1, description="share of an MLP's hidden units that a training step drops")]
 BatchNorm = Annotated[bool, Field(description="normalize an MLP's hidden layers over the batch, before their ReLU")]
+TowerHidden = Annotated[
+    tuple[Width, ...], Field(description="of each task's tower (hard parameter sharing); (): one linear output each")
+]
 
 FirstOrderStart = Annotated[
     Literal["clean", "fuxictr"],
@@ -54,6 +57,7 @@ class _CrossNetwork(Section):
     hidden: tuple[Width, ...] = Field(default=(128, 64), min_length=1)
     dropout: Dropout = 0.0
     batch_norm: BatchNorm = False
+    tower_hidden: TowerHidden = ()
 
 
 class DcnModel(_CrossNetwork):
@@ -66,7 +70,6 @@ class DcnV2Model(_CrossNetwork):
     """Full-rank cross network in parallel with an MLP (Wang 2021)."""
 
     type: Literal["dcnv2"] = "dcnv2"
-    tower_hidden: tuple[Width, ...] = Field(default=(), description="of each task's tower; (): one linear output each")
 
 
 class DlrmModel(Section):
@@ -78,6 +81,7 @@ class DlrmModel(Section):
         default=(64,), description="from numeric features to the embeddings' width"
     )
     top_hidden: tuple[Width, ...] = Field(default=(64, 32), min_length=1)
+    tower_hidden: TowerHidden = ()
 
 
 class TwoTowerModel(Section):
@@ -120,10 +124,13 @@ class DminModel(Section):
     attention_activation: Literal["relu", "dice"] = "relu"
     position_dim: int = Field(default=0, ge=0, le=1_024, description="of a position's vector; 0: no positions")
     max_length: int = Field(default=50, ge=1, le=10_000, description="positions told apart, from the oldest element on")
+    attention_dropout: Dropout = Field(default=0.0, description="of the target's attention")
+    head_dropout: Dropout = Field(default=0.0, description="of a head's output, before the history is added to it")
     hidden: tuple[Width, ...] = Field(default=(128, 64), min_length=1)
     activation: Literal["relu", "dice"] = "relu"
+    dropout: Dropout = 0.0
     batch_norm: bool = Field(default=False, description="of what enters the hidden layers")
-    tower_hidden: tuple[Width, ...] = Field(default=(), description="of each task's tower; (): one linear output each")
+    tower_hidden: TowerHidden = ()
 
     @model_validator(mode="after")
     def _check(self) -> "DminModel":
@@ -150,10 +157,41 @@ class DminModel(Section):
         return None
 
 
-MULTI_TASK_TYPES = ("dcn", "dcnv2", "dlrm", "dmin")
+InteractionBlock = Literal["fm", "linear", "cross", "attention"]
+
+
+class WukongModel(Section):
+    """Stacked interaction layers whose size is one knob (Zhang 2024); all four blocks make it a DHEN (Zhang 2022)."""
+
+    type: Literal["wukong"] = "wukong"
+    size: float = Field(
+        default=1.0,
+        ge=0.1,
+        le=10_000,
+        description="training FLOPs grow about in proportion to it: all widths are those below times its square root",
+    )
+    embedding_dim: Width = Field(default=8, description="does not change with the size, nor do the tables")
+    layers: int = Field(default=2, ge=1, le=64)
+    blocks: tuple[InteractionBlock, ...] = Field(default=("fm", "linear"), min_length=1)
+    block_embeddings: Width = Field(default=3, description="that each block of a layer makes, at size 1")
+    rank: Width = Field(default=2, description="columns that an fm block compresses its products to, at size 1")
+    block_hidden: tuple[Width, ...] = Field(default=(16,), description="of an fm block's MLP, at size 1")
+    hidden: tuple[Width, ...] = Field(default=(32,), min_length=1, description="after the last layer, at size 1")
+    tower_hidden: TowerHidden = ()
+
+    @property
+    def embeddings_of_block(self) -> int:
+        return self.scaled((self.block_embeddings,))[0]
+
+    def scaled(self, widths: tuple[int, ...]) -> tuple[int, ...]:
+        """Widths at this size."""
+        return tuple(max(1, round(width * self.size**0.5)) for width in widths)
+
+
+MULTI_TASK_TYPES = ("dcn", "dcnv2", "dlrm", "dmin", "wukong")
 """Architectures that predict several tasks at once, as an FM of several tasks must."""
 
 ModelConfig = Annotated[
-    FamModel | FmFamModel | DeepFamModel | DcnModel | DcnV2Model | DlrmModel | DminModel | TwoTowerModel,
+    FamModel | FmFamModel | DeepFamModel | DcnModel | DcnV2Model | DlrmModel | DminModel | TwoTowerModel | WukongModel,
     Field(discriminator="type"),
 ]

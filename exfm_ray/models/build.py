@@ -18,16 +18,19 @@ from exfm_ray.config import (
     FmFamModel,
     ModelConfig,
     TwoTowerModel,
+    WukongModel,
 )
 from exfm_ray.models.dcn import Dcn
 from exfm_ray.models.dcnv2 import DcnV2
 from exfm_ray.models.deepfam import DeepFam
 from exfm_ray.models.dlrm import Dlrm
 from exfm_ray.models.dmin import Dmin
+from exfm_ray.models.dropout import Dropout
 from exfm_ray.models.fam import Fam
 from exfm_ray.models.fmfam import FmFam
 from exfm_ray.models.model import Model
 from exfm_ray.models.two_tower import TwoTower
+from exfm_ray.models.wukong import Wukong
 from exfm_ray.schema import Schema
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -54,6 +57,12 @@ def build_model(config: ModelConfig, schema: Schema, tasks: int) -> Model:
         raise ValueError(
             f"model {config.type} predicts one task but got {tasks}; types with several: {MULTI_TASK_TYPES}"
         )
+    model = _architecture(config, schema, tasks)
+    _number_dropouts(model)
+    return model
+
+
+def _architecture(config: ModelConfig, schema: Schema, tasks: int) -> Model:
     match config:
         case FamModel():
             return Fam(config, schema)
@@ -71,3 +80,11 @@ def build_model(config: ModelConfig, schema: Schema, tasks: int) -> Model:
             return Dlrm(config, schema, tasks)
         case TwoTowerModel():
             return TwoTower(config, schema)
+        case WukongModel():
+            return Wukong(config, schema, tasks)
+
+
+def _number_dropouts(model: Model) -> None:
+    """Give each dropout layer a place of its own among the model's, so that no two draw the same masks."""
+    for position, layer in enumerate(module for module in model.modules() if isinstance(module, Dropout)):
+        layer.position = position

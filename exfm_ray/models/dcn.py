@@ -6,8 +6,9 @@ from torch import nn
 from exfm_ray.config import DcnModel
 from exfm_ray.models.embedding import Embedding
 from exfm_ray.models.inputs import Inputs
-from exfm_ray.models.mlp import linear, mlp
+from exfm_ray.models.mlp import mlp
 from exfm_ray.models.model import Model
+from exfm_ray.models.towers import task_outputs
 from exfm_ray.schema import Schema
 
 
@@ -28,7 +29,7 @@ class VectorCross(nn.Module):
 
 
 class Dcn(Model):
-    """Linear[cross(x0) ; MLP(x0)], x0 the concatenated embeddings; one linear output per task."""
+    """Linear[cross(x0) ; MLP(x0)], x0 the concatenated embeddings; one linear output or tower per task."""
 
     def __init__(self, config: DcnModel, schema: Schema, tasks: int) -> None:
         super().__init__()
@@ -37,7 +38,7 @@ class Dcn(Model):
         self.cross = VectorCross(inputs, config.cross_layers)
         self.deep = mlp(inputs, config.hidden, dropout=config.dropout, batch_norm=config.batch_norm)
         self.width = inputs + config.hidden[-1]
-        self.out = linear(self.width, tasks)
+        self.out = task_outputs(self.width, config.tower_hidden, tasks)
 
     def backbone(self, inputs: Inputs) -> torch.Tensor:
         start = self.embedding(inputs).flatten(1)

@@ -6,9 +6,10 @@ from torch import nn
 from exfm_ray.config import DlrmModel
 from exfm_ray.models.embedding import Embedding
 from exfm_ray.models.inputs import Inputs
-from exfm_ray.models.mlp import linear, mlp
+from exfm_ray.models.mlp import mlp
 from exfm_ray.models.model import Model
 from exfm_ray.models.pairs import FieldPairs
+from exfm_ray.models.towers import task_outputs
 from exfm_ray.schema import Schema
 
 
@@ -17,7 +18,7 @@ class Dlrm(Model):
 
     The dense vector is the bottom MLP of the numeric features, D long, ReLU after each of its layers as in the
     published code. Without numeric features there is none. x is the top MLP's last hidden layer, φ its linear output
-    per task.
+    or tower per task.
 
     Raises:
         ValueError: there is no pair to take a product of.
@@ -37,7 +38,7 @@ class Dlrm(Model):
         dense_width = config.embedding_dim if numeric else 0
         self.top = mlp(dense_width + self.pairs.count, config.top_hidden)
         self.width = config.top_hidden[-1]
-        self.out = linear(self.width, tasks)
+        self.out = task_outputs(self.width, config.tower_hidden, tasks)
 
     def backbone(self, inputs: Inputs) -> torch.Tensor:
         vectors = self.embedding(inputs)

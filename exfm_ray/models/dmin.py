@@ -39,7 +39,7 @@ class Dmin(Model):
         of_groups = config.heads * sum(len(group.sequences) for group in config.groups)
         inputs = (fields + of_groups) * config.embedding_dim
         self.norm: nn.Module = BatchNorm(inputs) if config.batch_norm else nn.Identity()
-        self.deep = mlp(inputs, config.hidden, activation=config.activation)
+        self.deep = mlp(inputs, config.hidden, activation=config.activation, dropout=config.dropout)
         self.width = config.hidden[-1]
         self.out = task_outputs(self.width, config.tower_hidden, tasks)
 
@@ -68,14 +68,7 @@ class GroupInterests(nn.Module):
         dim = config.embedding_dim * len(group.sequences)
         self.width = config.heads * dim
         self.refiner = Refiner(dim, config.heads) if config.refiner else None
-        self.extractor = InterestExtractor(
-            dim,
-            config.heads,
-            config.attention_hidden,
-            config.attention_activation,
-            config.position_dim,
-            config.max_length,
-        )
+        self.extractor = InterestExtractor(dim, config)
 
     def forward(self, embedding: Embedding, inputs: Inputs, single: torch.Tensor) -> torch.Tensor:
         """

@@ -15,7 +15,7 @@ class Dropout(nn.Module):
 
     Args:
         rate: in [0, 1).
-        position: of this layer among the layers of its model that are built from one seed.
+        position: of this layer among the dropout layers of its model.
     """
 
     def __init__(self, rate: float, position: int) -> None:

@@ -1,13 +1,13 @@
 """Several interests of a user in a target, read off the user's history (Xiao 2020)."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import nn
 from torch.nn import functional
 
+from exfm_ray.config import DminModel
+from exfm_ray.models.dropout import Dropout
 from exfm_ray.models.histories import Histories
-from exfm_ray.models.mlp import Activation, linear, mlp
+from exfm_ray.models.mlp import linear, mlp
 
 
 class FeedForward(nn.Module):
@@ -43,19 +43,17 @@ class TargetAttention(nn.Module):
     """Σ_l w_l·z_l over a history, w the softmax of MLP[t', z_l, t' − z_l, t' ⊙ z_l], t' = W_p[t ; pos_l] + b_p.
 
     Without positions t' = t. A history's elements beyond `max_length` share the last position.
-
-    Args:
-        position_dim: of the learned vector per position, which starts at 0; 0 for none.
+    The learned vectors of the positions start at 0.
     """
 
-    def __init__(
-        self, dim: int, hidden: Sequence[int], activation: Activation, position_dim: int, max_length: int
-    ) -> None:
+    def __init__(self, dim: int, config: DminModel) -> None:
         super().__init__()
         self.dim = dim
-        self.positions = nn.Parameter(torch.zeros(max_length, position_dim)) if position_dim else None
+        places, position_dim = config.max_length, config.position_dim
+        self.positions = nn.Parameter(torch.zeros(places, position_dim)) if position_dim else None
         self.project = linear(dim + position_dim, dim) if position_dim else None
-        score = mlp(4 * dim, hidden, 1, activation=activation)
+        activation, dropout = config.attention_activation, config.attention_dropout
+        score = mlp(4 * dim, config.attention_hidden, 1, activation=activation, dropout=dropout)
         assert isinstance(score[0], nn.Linear)
         self.first, self.rest = score[0], score[1:]
 
@@ -96,11 +94,12 @@ class TargetAttention(nn.Module):
 
 
 class Interest(nn.Module):
-    """One head's interest: z = FFN(s) + s with s = LN(W_o·head + history), then the target's attention to z."""
+    """One head's interest: the target's attention to z = FFN(s) + s, s = LN(dropout(W_o·head) + history)."""
 
-    def __init__(self, dim: int, head_dim: int, attention: TargetAttention) -> None:
+    def __init__(self, dim: int, head_dim: int, attention: TargetAttention, dropout: float) -> None:
         super().__init__()
         self.out = linear(head_dim, dim, bias=False)
+        self.dropout: nn.Module = Dropout(dropout, 0) if dropout else nn.Identity()
         self.feed_forward = FeedForward(dim)
         self.attention = attention
 
@@ -108,27 +107,21 @@ class Interest(nn.Module):
         self, head: torch.Tensor, target: torch.Tensor, history: torch.Tensor, histories: Histories
     ) -> torch.Tensor:
         """(B, d) from a head's (V, d/H), the target (B, d) and its history (V, d)."""
-        interest: torch.Tensor = self.attention(target, self.feed_forward(self.out(head) + history), histories)
+        interest: torch.Tensor = self.attention(
+            target, self.feed_forward(self.dropout(self.out(head)) + history), histories
+        )
         return interest
 
 
 class InterestExtractor(nn.Module):
     """H interests side by side, (B, H·d): causal self-attention without biases, then an `Interest` per head."""
 
-    def __init__(
-        self,
-        dim: int,
-        heads: int,
-        hidden: Sequence[int],
-        activation: Activation,
-        position_dim: int,
-        max_length: int,
-    ) -> None:
+    def __init__(self, dim: int, config: DminModel) -> None:
         super().__init__()
         self.joint = linear(dim, 3 * dim, bias=False)
         self.interests = nn.ModuleList(
-            Interest(dim, dim // heads, TargetAttention(dim, hidden, activation, position_dim, max_length))
-            for _ in range(heads)
+            Interest(dim, dim // config.heads, TargetAttention(dim, config), config.head_dropout)
+            for _ in range(config.heads)
         )
 
     def forward(self, target: torch.Tensor, history: torch.Tensor, histories: Histories) -> torch.Tensor:

@@ -14,10 +14,13 @@ from exfm_ray.config import (
     DeepFamModel,
     DistillConfig,
     DlrmModel,
+    DminModel,
     FamModel,
     FmFamModel,
+    InterestGroup,
     TwoTowerModel,
     VerticalModelConfig,
+    WukongModel,
 )
 from exfm_ray.distill.adapter import StudentAdapter
 from exfm_ray.distill.losses import adapter_loss, cross_entropy, student_loss
@@ -28,6 +31,7 @@ from exfm_ray.models.inputs import Inputs, SequenceInput
 from exfm_ray.schema import Method, Schema
 from exfm_ray.train.optimizers import build_adapter_optimizer, build_optimizers
 
+GROUPS = (InterestGroup(targets=("item",), sequences=("history",)),)
 MODELS = [
     FamModel(embedding_dim=4),
     DeepFamModel(embedding_dim=4, hidden=(8, 4)),
@@ -39,6 +43,20 @@ MODELS = [
     TwoTowerModel(embedding_dim=4, item_fields=("item", "history"), hidden=(8,), tower_dim=4),
     DeepFamModel(embedding_dim=4, hidden=(8, 4), dropout=0.3, batch_norm=True),
     DcnModel(embedding_dim=4, hidden=(8,), dropout=0.3),
+    DminModel(embedding_dim=4, heads=2, position_dim=2, refiner=True, groups=GROUPS, hidden=(8,)),
+    DminModel(
+        embedding_dim=4,
+        groups=GROUPS,
+        hidden=(8, 4),
+        activation="dice",
+        attention_activation="dice",
+        batch_norm=True,
+        attention_dropout=0.2,
+        head_dropout=0.1,
+        dropout=0.3,
+    ),
+    WukongModel(embedding_dim=4, size=0.5),
+    WukongModel(embedding_dim=4, blocks=("fm", "linear", "cross", "attention")),
 ]
 BATCH = 32
 

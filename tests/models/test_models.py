@@ -1,6 +1,7 @@
 """Architectures against plain loops over fields in float64, forward and gradient."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -12,17 +13,24 @@ from exfm_ray.config import (
     DcnV2Model,
     DeepFamModel,
     DlrmModel,
+    DminModel,
     FamModel,
     FmFamModel,
+    InterestGroup,
     ModelConfig,
     TwoTowerModel,
+    WukongModel,
 )
+from exfm_ray.data.dataset import open_dataset
 from exfm_ray.models.batch_norm import BatchNorm
 from exfm_ray.models.build import build_model, seeded
 from exfm_ray.models.dropout import Dropout
 from exfm_ray.models.embedding import Embedding
+from exfm_ray.models.flops import training_flops
 from exfm_ray.models.inputs import Inputs, SequenceInput
 from exfm_ray.models.model import Model
+from exfm_ray.models.wukong import AttentionBlock, CrossBlock, FactorizationBlock, Mixing
+from exfm_ray.recipe import read_recipe
 from exfm_ray.schema import Feature, Schema
 
 CONFIGS: list[ModelConfig] = [
@@ -34,9 +42,11 @@ CONFIGS: list[ModelConfig] = [
     DcnModel(embedding_dim=3, cross_layers=3, hidden=(5, 4)),
     DlrmModel(embedding_dim=3, bottom_hidden=(6,), top_hidden=(5, 4)),
     TwoTowerModel(embedding_dim=3, item_fields=("history", "item", "price"), hidden=(5,), tower_dim=4),
+    WukongModel(embedding_dim=4, size=2, block_hidden=(5,), hidden=(5, 4)),
     DeepFamModel(embedding_dim=3, hidden=(5, 4), dropout=0.3, batch_norm=True),
     DcnModel(embedding_dim=3, hidden=(5,), dropout=0.3, batch_norm=True),
     DcnV2Model(embedding_dim=3, hidden=(5,), dropout=0.3, batch_norm=True),
+    WukongModel(embedding_dim=4, blocks=("fm", "linear", "cross", "attention"), block_hidden=(5,), hidden=(5,)),
 ]
 
 
@@ -160,6 +170,52 @@ def reference_two_tower(model: Model, batch: Inputs, row: int) -> torch.Tensor:
     return users @ items + model.bias
 
 
+def reference_norm(norm: torch.nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:
+    mean = sum(x) / len(x)
+    variance = sum((value - mean) ** 2 for value in x) / len(x)
+    return (x - mean) / (variance + norm.eps).sqrt() * norm.weight + norm.bias
+
+
+def reference_mixing(weight: torch.Tensor, vectors: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [sum(row[i] * vector for i, vector in enumerate(vectors)) for row in weight]
+
+
+def reference_block(block: torch.nn.Module, vectors: list[torch.Tensor]) -> list[torch.Tensor]:
+    dim = len(vectors[0])
+    match block:
+        case FactorizationBlock():
+            dots = [[one @ other for other in vectors] for one in vectors]
+            columns = range(block.compression.shape[1])
+            compressed = [
+                sum(dot * block.compression[j, k] for j, dot in enumerate(row)) for row in dots for k in columns
+            ]
+            made = reference_mlp(block.layers, reference_norm(block.norm, torch.stack(compressed)))
+            return list(made.split(dim))
+        case CrossBlock():
+            gates = block.gate.weight @ torch.cat(vectors) + block.gate.bias
+            mixed = reference_mixing(block.mixing.weight, vectors)
+            return [one * gate for one, gate in zip(mixed, gates.split(dim), strict=True)]
+        case AttentionBlock():
+            joint = [(block.joint.weight @ vector).split(dim) for vector in vectors]
+            attended = []
+            for query, _, _ in joint:
+                weights = torch.stack([query @ key / dim**0.5 for _, key, _ in joint]).exp()
+                attended.append(sum(w * value for w, (_, _, value) in zip(weights / weights.sum(), joint, strict=True)))
+            return reference_mixing(block.mixing.weight, attended)
+        case Mixing():
+            return reference_mixing(block.weight, vectors)
+    raise AssertionError(block)
+
+
+def reference_wukong(model: Model, batch: Inputs, row: int) -> torch.Tensor:
+    vectors = reference_fields(model.embedding, batch, row, own_sequence_table=False)
+    for layer in model.interactions:
+        made = [vector for block in layer.blocks for vector in reference_block(block, vectors)]
+        shortcut = reference_mixing(layer.shortcut.weight, vectors) if isinstance(layer.shortcut, Mixing) else vectors
+        vectors = [reference_norm(layer.norm, one + other) for one, other in zip(made, shortcut, strict=True)]
+    return model.out.weight @ reference_mlp(model.deep, torch.cat(vectors)) + model.out.bias
+
+
 REFERENCES = {
     "fam": reference_fam,
     "fmfam": reference_fmfam,
@@ -168,6 +224,7 @@ REFERENCES = {
     "dcnv2": reference_dcnv2,
     "dlrm": reference_dlrm,
     "two_tower": reference_two_tower,
+    "wukong": reference_wukong,
 }
 
 
@@ -225,13 +282,51 @@ def test_parameter_counts(small_schema: Schema) -> None:
     assert build_model(CONFIGS[2], small_schema, 2).parameter_count() == embedding + cross + 18 * 5 + 5 + out
 
 
-@pytest.mark.parametrize("config", CONFIGS[:8], ids=lambda config: config.type)
+@pytest.mark.parametrize("config", CONFIGS[:9], ids=lambda config: config.type)
 def test_several_tasks_are_predicted_or_refused(config: ModelConfig, small_schema: Schema) -> None:
     if config.type in MULTI_TASK_TYPES:
         assert build_model(config, small_schema, 2)(inputs()).shape == (3, 2)
     else:
         with pytest.raises(ValueError, match="predicts one task but got 2"):
             build_model(config, small_schema, 2)
+
+
+@pytest.mark.parametrize("config", [DcnModel(), DcnV2Model(), DlrmModel(), WukongModel()], ids=lambda c: c.type)
+def test_tasks_may_have_towers_on_one_trunk(config: ModelConfig, small_schema: Schema) -> None:
+    model = build_model(config.model_copy(update={"tower_hidden": (4,)}), small_schema, 2)
+    click, like = model(inputs())[:, 0], model(inputs())[:, 1]
+    click.sum().backward()
+    towers = model.out.of_task
+    assert any(parameter.grad.any() for parameter in towers[0].parameters())
+    assert not any(parameter.grad.any() for parameter in towers[1].parameters())
+    assert model.embedding.table.grad is not None
+    assert not torch.equal(click, like)
+
+
+def test_wukong_grows_from_a_vm_to_sixty_times_its_training_flops() -> None:
+    recipe = read_recipe(str(Path(__file__).parents[2] / "sims" / "quickstart.yaml"), [])
+    schema = open_dataset(recipe.data).schema
+    vm = training_flops(recipe.vms[0].model, schema.for_vm(), 1, 20)
+    sizes = (1, 2, 5, 10, 20, 40, 95)
+    ratios = [training_flops(WukongModel(size=size), schema, 1, 20) / vm for size in sizes]
+    assert ratios == sorted(ratios)
+    assert 0.7 < ratios[0] < 1.2
+    assert ratios[-1] > 60
+    for size, ratio in zip(sizes, ratios, strict=True):
+        assert 0.55 < ratio / size < 1.2, size
+
+
+def test_no_two_dropout_layers_of_a_model_share_their_masks(small_schema: Schema) -> None:
+    group = InterestGroup(targets=("item",), sequences=("history",))
+    dropouts = {"attention_dropout": 0.5, "head_dropout": 0.5, "dropout": 0.5}
+    config = DminModel(embedding_dim=4, heads=2, groups=(group,), hidden=(8, 8), **dropouts)
+    model = build_model(config, small_schema, 1)
+    layers = [layer for layer in model.modules() if isinstance(layer, Dropout)]
+    assert [layer.position for layer in layers] == list(range(len(layers)))
+    assert len(layers) == 2 * (2 + 1) + 2  # two heads of two attention layers and an output each; two hidden layers
+    ones = torch.ones(4, 64)
+    masks = [layer(ones) for layer in layers]
+    assert all(not torch.equal(one, other) for i, one in enumerate(masks) for other in masks[:i])
 
 
 @pytest.mark.parametrize("interaction", ["matrixed", "vectorized"])
