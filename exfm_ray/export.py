@@ -1,6 +1,7 @@
 """`exfm export`: one trained VM as a program that serves, checked against the model that it was made from."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -9,7 +10,7 @@ from safetensors.torch import save
 
 from exfm_ray.config import VerticalModelConfig
 from exfm_ray.data.batches import day_batches
-from exfm_ray.data.commit import Manifest, Stopwatch, commit, committed, require, write_named_file
+from exfm_ray.data.commit import CommittedFile, Manifest, Stopwatch, commit, committed, require, write_named_file
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import SCHEMA_FILE, committed_days, read_schema
@@ -89,12 +90,16 @@ def export(
     content = save_program(program)
     compared = _compare(content, model, choice)
     about = _about(choice, facts, operations(program)) | compared
-    parameters = save(contiguous(model.state_dict()))
-    files = [
-        write_named_file(choice.out, PROGRAM, content),
-        write_named_file(choice.out, PARAMETERS, parameters),
-    ]
+    files = _write(choice.out, {PROGRAM: content, PARAMETERS: save(contiguous(model.state_dict()))})
     return choice.out, commit(choice.out, files, about, stopwatch)
+
+
+def _write(out: Location, contents: Mapping[str, bytes]) -> list[CommittedFile]:
+    try:
+        return [write_named_file(out, name, content) for name, content in contents.items()]
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise UserError(f"--out: {out} cannot be written ({reason}); name another directory") from error
 
 
 def choose(
@@ -138,7 +143,11 @@ def _experiment(run: RunDirectory) -> Experiment:
         )
     days = committed_days(run.days)
     return Experiment(
-        recipe=run.recipe(), root=run.root.uri, dataset=run.days.uri, data_schema=read_schema(run.days), days=days[-1]
+        recipe=run.recipe(),
+        root=run.root.uri,
+        dataset=run.days.uri,
+        data_schema=read_schema(run.days),
+        days=max(days, default=0),
     )
 
 
