@@ -39,6 +39,8 @@ from exfm_ray.models.serving import (
 from exfm_ray.schema import Feature, Schema
 from tests.distill.test_distill import batches, student, trained
 
+pytestmark = pytest.mark.filterwarnings("error:No complete tensor")  # of buffers that are views of one storage
+
 CONFIGS: list[ModelConfig] = [
     FamModel(embedding_dim=4),
     FamModel(embedding_dim=4, init="fuxictr"),
