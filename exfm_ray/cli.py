@@ -79,6 +79,29 @@ def models(
         tell.console.print(model_table(parsed, history))
 
 
+@app.command()
+def export(
+    directory: Annotated[str, typer.Argument(metavar="RUN", help="Run directory.")],
+    vm: Annotated[str, typer.Argument(metavar="VM", help="Name of a VM of its recipe.")],
+    method: Annotated[str | None, typer.Option(help="Default: the VM's last of none, kd, ah, ah_sa.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Default: the recipe's first.")] = None,
+    day: Annotated[int | None, typer.Option(help="Trained through this day; default: the newest published.")] = None,
+    out: Annotated[str | None, typer.Option(help="Default: export/<vm>-<method>-seed<S>/day=NNN in the run.")] = None,
+) -> None:
+    """Write a trained VM as a program that serves (torch.export), checked bit for bit against the model."""
+    with _telling() as tell:
+        from exfm_ray.data.location import Location
+        from exfm_ray.data.run_directory import RunDirectory
+        from exfm_ray.export import export as export_vm
+
+        run = RunDirectory(Location.of(directory))
+        place, manifest = export_vm(run, vm, method, seed, day, Location.of(out) if out else None)
+        about = manifest.about
+        tell.line(f"snapshot: {about['snapshot']}, {about['parameters']:,} parameters")
+        tell.line(f"compared: {about['compared_rows']:,} rows of day {about['compared_day']}, equal bit for bit")
+        tell.line(f"export:   {place}")
+
+
 @prepare_app.command("kuairand")
 def prepare_kuairand(
     path: Annotated[str, typer.Argument(help="Directory of KuaiRand-Pure's tables, CSV or Parquet.")],

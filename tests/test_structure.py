@@ -26,6 +26,7 @@ LAYERS = [
         "run_start",
         "prepare_log",
         "model_table",
+        "export",
         "simulation",
     },
     {"report"},

@@ -77,7 +77,11 @@ class Stopwatch:
 
 def write_file(directory: Location, stem: str, suffix: str, content: bytes, rows: int = 0) -> CommittedFile:
     """Write one file under a name that no other attempt uses; it counts only once a manifest lists it."""
-    name = f"{stem}-{uuid.uuid4().hex[:8]}{suffix}"
+    return write_named_file(directory, f"{stem}-{uuid.uuid4().hex[:8]}{suffix}", content, rows)
+
+
+def write_named_file(directory: Location, name: str, content: bytes, rows: int = 0) -> CommittedFile:
+    """Write one file by a name that others look for, where nothing is committed; a second attempt replaces it."""
     (directory / name).write(content)
     return CommittedFile(name=name, rows=rows, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 

@@ -13,8 +13,8 @@ class FieldPairs(torch.nn.Module):
         super().__init__()
         self.count = fields * (fields - 1) // 2
         first, second = torch.triu_indices(fields, fields, offset=1)
-        self.register_buffer("first", first, persistent=False)
-        self.register_buffer("second", second, persistent=False)
+        self.register_buffer("first", first.clone(), persistent=False)  # an exported program stores each as a whole
+        self.register_buffer("second", second.clone(), persistent=False)
 
     def forward(self, fields: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return fields.index_select(1, self.first), fields.index_select(1, self.second)
