@@ -21,6 +21,7 @@ from exfm_ray.config import (
     InterestGroup,
     ModelConfig,
     TwoTowerModel,
+    WukongModel,
 )
 from exfm_ray.models.batch_norm import BatchNorm
 from exfm_ray.models.build import build_model, seeded
@@ -54,6 +55,8 @@ CONFIGS: list[ModelConfig] = [
     DcnModel(embedding_dim=4, hidden=(8,), dropout=0.3, batch_norm=True),
     DcnV2Model(embedding_dim=4, hidden=(8,)),
     DcnV2Model(embedding_dim=4, hidden=(8,), dropout=0.3, batch_norm=True, tower_hidden=(5,)),
+    WukongModel(embedding_dim=4),
+    WukongModel(embedding_dim=4, blocks=("fm", "linear", "cross", "attention")),
 ]
 TRAINING_ONLY = ("distillation_head", "adapted_head", "adapter")
 
