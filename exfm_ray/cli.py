@@ -36,17 +36,24 @@ def run(
 ) -> None:
     """Run a recipe to its report. Starting the same command again goes on where it stopped."""
     with _telling() as tell:
-        from exfm_ray.recipe import read_recipe
+        from exfm_ray.config import TheoryRecipe
+        from exfm_ray.recipe import read_any_recipe
 
-        parsed = read_recipe(recipe, edits or [])
+        parsed = read_any_recipe(recipe, edits or [])
         from exfm_ray.data.location import Location
         from exfm_ray.data.run_directory import RunDirectory
         from exfm_ray.report import write_report
-        from exfm_ray.simulation import simulate
 
         directory = RunDirectory(Location.of(out or f"runs/{parsed.name}"))
         tell.logs = directory.local_directory() / "logs"
-        simulate(parsed, directory, address, tell.console)
+        if isinstance(parsed, TheoryRecipe):
+            from exfm_ray.theory_run import run_theory
+
+            run_theory(parsed, directory)
+        else:
+            from exfm_ray.simulation import simulate
+
+            simulate(parsed, directory, address, tell.console)
         page = write_report(directory)
         tell.line(f"results: {directory.results_file}")
         tell.line(f"report:  {page}")

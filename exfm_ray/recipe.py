@@ -8,14 +8,26 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from exfm_ray.config import Recipe
+from exfm_ray.config import Recipe, TheoryRecipe
 from exfm_ray.errors import UserError
 
 LARGEST_RECIPE_BYTES = 10 * 2**20
 
 
 def read_recipe(path: str, edits: Sequence[str] = ()) -> Recipe:
-    """A recipe from a YAML file, edited.
+    """A simulation's recipe from a YAML file, edited.
+
+    Raises:
+        UserError: the file, an edit or a field is wrong, or it is a theorem's.
+    """
+    recipe = read_any_recipe(path, edits)
+    if isinstance(recipe, TheoryRecipe):
+        raise UserError(f"RECIPE: {path} is of a theorem and has no models; name one of a simulation")
+    return recipe
+
+
+def read_any_recipe(path: str, edits: Sequence[str] = ()) -> Recipe | TheoryRecipe:
+    """A recipe from a YAML file, edited; one with the field `theorem` is a theorem's.
 
     Raises:
         UserError: the file, an edit or a field is wrong.
@@ -30,7 +42,7 @@ def read_recipe(path: str, edits: Sequence[str] = ()) -> Recipe:
         raise UserError(f"RECIPE: {path} holds no mapping of fields; begin with `name: …`")
     for edit in edits:
         apply_edit(content, edit)
-    return validated(content)
+    return validated_theory(content) if "theorem" in content else validated(content)
 
 
 def validated(content: dict[str, Any]) -> Recipe:
@@ -42,7 +54,19 @@ def validated(content: dict[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise UserError(explain(error, content)) from error
+        raise UserError(explain(error, content, Recipe)) from error
+
+
+def validated_theory(content: dict[str, Any]) -> TheoryRecipe:
+    """A theorem's recipe of plain values.
+
+    Raises:
+        UserError: a field is wrong.
+    """
+    try:
+        return TheoryRecipe.model_validate(content)
+    except ValidationError as error:
+        raise UserError(explain(error, content, TheoryRecipe)) from error
 
 
 def read_data_section(data: dict[str, Any], edits: Sequence[str]) -> Any:
@@ -106,21 +130,21 @@ def _parse(text: str, where: str) -> Any:
         raise UserError(f"{where} is not YAML{at}: {getattr(error, 'problem', None) or 'unreadable'}") from error
 
 
-def explain(error: ValidationError, content: dict[str, Any]) -> str:
+def explain(error: ValidationError, content: dict[str, Any], root: type[BaseModel]) -> str:
     """One line for the first mistake: field, value found, what is allowed; and how many more there are."""
     mistakes = error.errors()
     # an unknown key is nearly always the cause of what else is wrong beside it
     first = min(mistakes, key=lambda mistake: mistake["type"] != "extra_forbidden")
-    line = _explain_one(first, content)
+    line = _explain_one(first, content, root)
     more = len(mistakes) - 1
     return line + (f" (and {more} more {'mistake' if more == 1 else 'mistakes'})" if more else "")
 
 
-def _explain_one(mistake: Any, content: dict[str, Any]) -> str:
+def _explain_one(mistake: Any, content: dict[str, Any], root: type[BaseModel]) -> str:
     field = ".".join(str(step) for step in _without_tags(mistake["loc"], content)) or "recipe"
     kind, context = mistake["type"], mistake.get("ctx", {})
     if kind == "extra_forbidden":
-        key, known = str(mistake["loc"][-1]), _known_fields(mistake["loc"][:-1])
+        key, known = str(mistake["loc"][-1]), _known_fields(mistake["loc"][:-1], root)
         nearest = difflib.get_close_matches(key, known, n=1)
         mend = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(sorted(known))}"
         return f"{field}: there is no such field; {mend}"
@@ -156,9 +180,9 @@ def _without_tags(loc: Sequence[Any], content: Any) -> list[Any]:
     return path
 
 
-def _known_fields(loc: Sequence[Any]) -> list[str]:
+def _known_fields(loc: Sequence[Any], root: type[BaseModel]) -> list[str]:
     """Names that the section at a path allows."""
-    models: list[type[BaseModel]] = [Recipe]
+    models: list[type[BaseModel]] = [root]
     for step in loc:
         if isinstance(step, int):
             continue

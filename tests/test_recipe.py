@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from exfm_ray.cli import app
 from exfm_ray.errors import UserError
-from exfm_ray.recipe import apply_edit, read_recipe, validated
+from exfm_ray.recipe import apply_edit, read_any_recipe, read_recipe, validated
 from tests.conftest import small_content
 
 REPOSITORY = Path(__file__).parents[1]
@@ -188,5 +188,4 @@ def test_the_clock_of_a_stale_fm() -> None:
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "sims").glob("*.yaml")), ids=lambda path: path.name)
 def test_recipes_of_the_project_are_right(path: Path) -> None:
-    content = yaml.safe_load(path.read_text())
-    assert validated(content).name == path.stem
+    assert read_any_recipe(str(path)).name == path.stem

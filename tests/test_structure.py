@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "exfm_ray"
 
 LAYERS = [
     {"errors", "config", "schema", "together", "quiet"},
-    {"metrics", "models"},
+    {"metrics", "models", "theory"},
     {"data"},
     {"distill"},
     {
@@ -28,11 +28,12 @@ LAYERS = [
         "model_table",
         "export",
         "simulation",
+        "theory_run",
     },
     {"report"},
     {"cli"},
 ]
-RAY_FREE = {"models", "distill", "metrics", "data", "config", "schema", "errors", "report"}
+RAY_FREE = {"models", "theory", "distill", "metrics", "data", "config", "schema", "errors", "report"}
 
 
 def room(path: Path) -> str:

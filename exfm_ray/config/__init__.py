@@ -33,6 +33,7 @@ from exfm_ray.config.recipe import (
     SharedDistillConfig,
     VerticalModelConfig,
 )
+from exfm_ray.config.theory import Theorem31, Theorem32, TheoryRecipe
 
 __all__ = [
     "MULTI_TASK_TYPES",
@@ -60,6 +61,9 @@ __all__ = [
     "Recipe",
     "ResourcesConfig",
     "SharedDistillConfig",
+    "Theorem31",
+    "Theorem32",
+    "TheoryRecipe",
     "TwoTowerModel",
     "VerticalModelConfig",
     "WukongModel",

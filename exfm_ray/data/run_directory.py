@@ -65,6 +65,9 @@ class RunDirectory:
         assert isinstance(content, dict)
         return content
 
+    def is_of_a_theorem(self) -> bool:
+        return self.recipe_file.is_file() and "theorem" in self.resolved()["recipe"]
+
     def recipe(self) -> Recipe:
         return Recipe.model_validate(self.resolved()["recipe"])
 

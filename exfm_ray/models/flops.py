@@ -13,7 +13,13 @@ from exfm_ray.schema import Feature, Schema
 
 EXAMPLES = 64
 """run at once; what is counted is divided by it"""
-_REDUCTIONS = ("aten::sum", "aten::mean", "aten::_softmax")
+_REDUCTIONS = (
+    "aten::sum",
+    "aten::mean",
+    "aten::_softmax",
+    "aten::native_layer_norm",
+    "aten::native_layer_norm_backward",
+)
 
 
 class FlopCount(TorchDispatchMode):

@@ -16,9 +16,10 @@ from exfm_ray.report.figures import timeline_drawing, vm_drawings
 from exfm_ray.report.results import Results, read_results
 from exfm_ray.report.statistics import ordering
 from exfm_ray.report.tables import day_rows, variant_rows
+from exfm_ray.report.theory import theory_content
 from exfm_ray.report.work import STEP_KINDS, read_work, timeline, totals
 
-TEMPLATE = "report.html.j2"
+TEMPLATE, THEORY_TEMPLATE = "report.html.j2", "theory.html.j2"
 
 
 def write_report(run: RunDirectory) -> Location:
@@ -30,8 +31,10 @@ def write_report(run: RunDirectory) -> Location:
         UserError: the run has no results yet.
         DataError: results or manifests contradict themselves.
     """
-    results = read_results(run)
-    page = _environment().get_template(TEMPLATE).render(_content(run, results))
+    if run.is_of_a_theorem():
+        page = _environment().get_template(THEORY_TEMPLATE).render(theory_content(run), plotly=Markup(get_plotlyjs()))
+    else:
+        page = _environment().get_template(TEMPLATE).render(_content(run, read_results(run)))
     run.report_file.write(page.encode())
     return run.report_file
 

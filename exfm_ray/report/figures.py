@@ -37,11 +37,11 @@ def vm_drawings(results: Results) -> dict[str, list[Drawing]]:
     """NE, its change against `none`, and calibration by day: one small figure per VM each."""
     drawings: dict[str, list[Drawing]] = {"ne": [], "change": [], "calibration": []}
     for place, vm in enumerate(results.vms):
-        drawings["ne"].append(_drawing(f"ne-{place}", vm, _ne_figure(results, vm)))
-        drawings["calibration"].append(_drawing(f"calibration-{place}", vm, _calibration_figure(results, vm)))
+        drawings["ne"].append(drawing(f"ne-{place}", vm, _ne_figure(results, vm)))
+        drawings["calibration"].append(drawing(f"calibration-{place}", vm, _calibration_figure(results, vm)))
         changes = _changes(results, vm)
         if any(changes.values()):
-            drawings["change"].append(_drawing(f"change-{place}", vm, _change_figure(results, changes)))
+            drawings["change"].append(drawing(f"change-{place}", vm, _change_figure(results, changes)))
     return drawings
 
 
@@ -51,7 +51,7 @@ def timeline_drawing(spans: Sequence[Span]) -> Drawing:
     end = max(span.ended for span in spans)
     unit, seconds = ("minutes", 60) if end - origin > 600 else ("seconds", 1)
     lanes = list(dict.fromkeys(span.lane for span in spans))
-    figure = _figure(f"{unit} since the first step started", "", height=120 + 34 * len(lanes))
+    figure = new_figure(f"{unit} since the first step started", "", height=120 + 34 * len(lanes))
     for kind, name in STEP_KINDS.items():
         bars = [span for span in spans if span.kind == kind]
         if bars:
@@ -60,7 +60,7 @@ def timeline_drawing(spans: Sequence[Span]) -> Drawing:
     figure.update_yaxes(
         categoryorder="array", categoryarray=[html.escape(lane) for lane in reversed(lanes)], automargin=True
     )
-    return _drawing("timeline", "Timeline", figure)
+    return drawing("timeline", "Timeline", figure)
 
 
 def _bars(name: str, colour: str, bars: Sequence[Span], origin: float, seconds: int, unit: str) -> go.Bar:
@@ -169,7 +169,7 @@ def _by_day(series: Series) -> tuple[list[int], list[float], list[float], list[f
     return days, known, [min(by_day[day]) for day in days], [max(by_day[day]) for day in days]
 
 
-def _figure(x_title: str, y_title: str, height: int = 300) -> go.Figure:
+def new_figure(x_title: str, y_title: str, height: int = 300) -> go.Figure:
     axis = {"automargin": True, "gridcolor": "#e3e5e8", "zeroline": False, "showline": False, "ticks": ""}
     figure = go.Figure(
         layout=go.Layout(
@@ -190,13 +190,13 @@ def _figure(x_title: str, y_title: str, height: int = 300) -> go.Figure:
 
 def _day_figure(results: Results, y_title: str) -> go.Figure:
     """With a tick at whole days only."""
-    figure = _figure("evaluated day", y_title)
+    figure = new_figure("evaluated day", y_title)
     first, last = results.days[0], results.days[-1]
     figure.update_xaxes(tick0=first, dtick=1 + (last - first) // 12, range=[first - 0.4, last + 0.4], tickformat="d")
     return figure
 
 
-def _drawing(identity: str, title: str, figure: go.Figure) -> Drawing:
+def drawing(identity: str, title: str, figure: go.Figure) -> Drawing:
     text = str(figure.to_json())
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
