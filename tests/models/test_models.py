@@ -13,10 +13,8 @@ from exfm_ray.config import (
     DcnV2Model,
     DeepFamModel,
     DlrmModel,
-    DminModel,
     FamModel,
     FmFamModel,
-    InterestGroup,
     ModelConfig,
     TwoTowerModel,
     WukongModel,
@@ -314,19 +312,6 @@ def test_wukong_grows_from_a_vm_to_sixty_times_its_training_flops() -> None:
     assert ratios[-1] > 60
     for size, ratio in zip(sizes, ratios, strict=True):
         assert 0.55 < ratio / size < 1.2, size
-
-
-def test_no_two_dropout_layers_of_a_model_share_their_masks(small_schema: Schema) -> None:
-    group = InterestGroup(targets=("item",), sequences=("history",))
-    dropouts = {"attention_dropout": 0.5, "head_dropout": 0.5, "dropout": 0.5}
-    config = DminModel(embedding_dim=4, heads=2, groups=(group,), hidden=(8, 8), **dropouts)
-    model = build_model(config, small_schema, 1)
-    layers = [layer for layer in model.modules() if isinstance(layer, Dropout)]
-    assert [layer.position for layer in layers] == list(range(len(layers)))
-    assert len(layers) == 2 * (2 + 1) + 2  # two heads of two attention layers and an output each; two hidden layers
-    ones = torch.ones(4, 64)
-    masks = [layer(ones) for layer in layers]
-    assert all(not torch.equal(one, other) for i, one in enumerate(masks) for other in masks[:i])
 
 
 @pytest.mark.parametrize("interaction", ["matrixed", "vectorized"])

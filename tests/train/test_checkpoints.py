@@ -7,7 +7,15 @@ from typing import Literal
 import pytest
 import torch
 
-from exfm_ray.config import DeepFamModel, DistillConfig, OptimizerConfig, VerticalModelConfig
+from exfm_ray.config import (
+    DeepFamModel,
+    DistillConfig,
+    DminModel,
+    InterestGroup,
+    ModelConfig,
+    OptimizerConfig,
+    VerticalModelConfig,
+)
 from exfm_ray.data.commit import Stopwatch
 from exfm_ray.data.location import Location
 from exfm_ray.distill.step import train_step
@@ -28,7 +36,7 @@ class Training:
         method: Method,
         embedding: Literal["lazy_adam", "adagrad"],
         schema: Schema,
-        model: DeepFamModel = PLAIN,
+        model: ModelConfig = PLAIN,
     ) -> None:
         config = OptimizerConfig(embedding=embedding)
         vm = VerticalModelConfig(name="vm", model=model, optimizer=config)
@@ -56,6 +64,20 @@ def test_continued_equals_undisturbed(
 
 def test_dropout_and_batch_norm_continue_too(small_schema: Schema, tmp_path: Path) -> None:
     model = PLAIN.model_copy(update={"dropout": 0.4, "batch_norm": True})
+    check_continued(tmp_path, lambda: Training("ah_sa", "lazy_adam", small_schema, model))
+
+
+def test_every_dropout_of_dmin_continues(small_schema: Schema, tmp_path: Path) -> None:
+    model = DminModel(
+        embedding_dim=4,
+        groups=(InterestGroup(targets=("item",), sequences=("history",)),),
+        heads=2,
+        attention_hidden=(8,),
+        hidden=(8, 4),
+        attention_dropout=0.4,
+        head_dropout=0.4,
+        dropout=0.4,
+    )
     check_continued(tmp_path, lambda: Training("ah_sa", "lazy_adam", small_schema, model))
 
 
