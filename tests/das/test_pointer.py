@@ -8,13 +8,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from exfm_ray.das.pointer import LatestPointer, extend_lease, point_to
 from exfm_ray.das.pointer_at import pointer_at
-from exfm_ray.errors import UserError
 from tests.das.zookeeper_server import ZooKeeperServer
 
 BACKENDS: dict[str, Callable[[pytest.FixtureRequest], str]] = {
@@ -161,35 +159,3 @@ def test_no_update_of_three_processes_is_lost(address: str, pointer: LatestPoint
     held = pointer.read()
     assert held is not None
     assert (held.snapshot_day, held.version) == (300, 300)
-
-
-def test_a_plain_path_is_a_directory_of_this_machine(tmp_path: Path) -> None:
-    point_to(pointer_at(str(tmp_path)), 5, now=0.0, lease_seconds=60)
-    held = pointer_at(f"embedded:{tmp_path}").read()
-    assert held is not None
-    assert held.snapshot_day == 5
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        "",
-        "runs/pointer",
-        "embedded:runs/pointer",
-        "s3://bucket/pointer",
-        "zookeeper://host:2181",
-        "zookeeper://host:2181/",
-        "zookeeper://host/path",
-        "zookeeper://host:0/path",
-        "zookeeper://host:65536/path",
-        "zookeeper://host:2181,/path",
-        "zookeeper://host:2181/path//more",
-        "zookeeper://host:2181/../path",
-        "zookeeper://host:2181/zookeeper/config",
-        "zookeeper://host:2181/path\n",
-    ],
-)
-def test_an_address_of_no_form_is_told_in_one_line(wrong: str) -> None:
-    with pytest.raises(UserError, match=r"das\.pointer: .*zookeeper") as told:
-        pointer_at(wrong)
-    assert len(str(told.value).splitlines()) == 1

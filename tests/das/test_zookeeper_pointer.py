@@ -1,8 +1,11 @@
 """What only a pointer behind a network can get wrong: killed servers, ended sessions, answers that never arrive."""
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -199,3 +202,60 @@ def test_no_expected_version_means_any(opened: Opener, expected: int) -> None:
     pointer = opened()
     point_to(pointer, 1, now=0.0, lease_seconds=60)
     assert pointer.compare_and_set(expected, 2, 0.0) is None
+
+
+def test_no_win_is_invented_or_forgotten_while_the_server_is_killed_again_and_again(
+    own_zookeeper: ZooKeeperServer,
+) -> None:
+    over = threading.Event()
+
+    def opened() -> ZooKeeperPointer:
+        return ZooKeeperPointer(own_zookeeper.hosts, "/exfm/pointer", patience_seconds=60, session_seconds=5)
+
+    def update() -> list[int]:
+        won = []
+        with closing(opened()) as own:
+            while not over.is_set():
+                held = own.read()
+                written = own.compare_and_set(held.version if held else None, 1, 0.0)
+                won += [written.version] if written else []
+        return won
+
+    def read() -> list[int]:
+        versions = []
+        with closing(opened()) as own:
+            while not over.is_set():
+                held = own.read()
+                versions.append(held.version if held else 0)
+        return versions
+
+    with ThreadPoolExecutor(4) as pool:
+        updaters, reader = [pool.submit(update) for _ in range(3)], pool.submit(read)
+        try:
+            for _ in range(3):
+                time.sleep(0.5)
+                own_zookeeper.kill()
+                own_zookeeper.start()
+            time.sleep(1)
+        finally:
+            over.set()
+        won = sorted(version for updater in updaters for version in updater.result(timeout=90))
+        versions = reader.result(timeout=90)
+    with closing(opened()) as pointer:
+        held = pointer.read()
+    assert held is not None
+    assert won == list(range(1, held.version + 1))
+    assert versions == sorted(versions)
+
+
+def test_a_server_that_hangs_is_told_in_time(own_zookeeper: ZooKeeperServer) -> None:
+    with closing(ZooKeeperPointer(own_zookeeper.hosts, "/exfm/pointer", 1.0, session_seconds=2)) as pointer:
+        held = point_to(pointer, 1, now=0.0, lease_seconds=60)
+        own_zookeeper.pause()
+        started = time.monotonic()
+        with pytest.raises(PointerUnavailableError, match="did not answer within 1 s"):
+            pointer.read()
+        assert time.monotonic() - started < 5
+        own_zookeeper.resume()
+        pointer._patience_seconds = 30.0
+        assert pointer.read() == held

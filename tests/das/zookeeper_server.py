@@ -1,6 +1,7 @@
 """A ZooKeeper server of this machine alone, for tests."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -69,3 +70,12 @@ class ZooKeeperServer:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def pause(self) -> None:
+        """Connections stay, answers do not come."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
