@@ -5,12 +5,12 @@ import logging
 import os
 from pathlib import Path
 
-QUIET_LOGGERS = ("ray", "ray.data", "ray.serve", "ray.train", "ray.tune", "asyncio", "py.warnings")
+QUIET_LOGGERS = ("ray", "ray.data", "ray.serve", "ray.train", "ray.tune", "asyncio", "kazoo", "py.warnings")
 LIBRARIES = ("ray", "ray.data", "ray.serve", "ray.train")
 
 
 def quieten(logs: Path) -> None:
-    """Send Ray's log lines of this process to `driver.log`.
+    """Send the log lines of Ray and its like in this process to `driver.log`.
 
     Args:
         logs: directory of the file.

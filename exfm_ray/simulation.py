@@ -5,6 +5,7 @@ any of them may be killed at any time, and the same command goes on from what is
 """
 
 import json
+from contextlib import closing
 from functools import partial
 
 from rich.console import Console
@@ -89,13 +90,13 @@ def _train_foundation_model(experiment: Experiment) -> None:
 def _augment_days(experiment: Experiment) -> None:
     from exfm_ray.das.augmentation import augment_days
     from exfm_ray.das.deployment import serving
-    from exfm_ray.das.pointer import EmbeddedPointer
+    from exfm_ray.das.pointer_at import pointer_at
 
     if all(committed(experiment.supervision(day)) for day in experiment.supervised_days):
         return
-    pointer = str(experiment.run.local_directory() / "pointer")
-    with serving(experiment, pointer) as (application, handle):
-        augment_days(experiment, application, EmbeddedPointer(pointer), handle)
+    address = experiment.pointer
+    with closing(pointer_at(address)) as pointer, serving(experiment, address) as (application, handle):
+        augment_days(experiment, application, pointer, handle)
 
 
 def _train_vertical_models(experiment: Experiment, workers: int) -> None:

@@ -6,6 +6,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from exfm_ray.config.data import DataConfig
 from exfm_ray.config.models import DcnV2Model, DeepFamModel, ModelConfig
+from exfm_ray.config.pointer import POINTER_FORM, pointer_place
 from exfm_ray.config.section import Name, Positive, Section, Width
 from exfm_ray.schema import METHODS, Method
 
@@ -88,6 +89,17 @@ class DasConfig(Section):
     poll_seconds: Positive = Field(default=0.2, description="how often a replica looks for another snapshot")
     swap_timeout_seconds: Positive = Field(default=600.0, description="wait for a replica to load a snapshot")
     rows_per_request: int = Field(default=16_384, ge=1, le=1_048_576)
+    pointer: str | None = Field(
+        default=None,
+        description=f"where the latest pointer lives: {POINTER_FORM}, with the run's name added; left out: in the run",
+    )
+
+    @field_validator("pointer")
+    @classmethod
+    def _has_a_form(cls, pointer: str | None) -> str | None:
+        if pointer is not None:
+            pointer_place(pointer)
+        return pointer
 
 
 class ResourcesConfig(Section):

@@ -1,7 +1,6 @@
 """The FM as an actor-backed Ray Serve deployment."""
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 from exfm_ray.config import DasConfig
 from exfm_ray.das.loader import SnapshotLoader
-from exfm_ray.das.pointer import EmbeddedPointer
+from exfm_ray.das.pointer_at import pointer_at
 from exfm_ray.das.predictor import Predictor
 from exfm_ray.das.wire import from_bytes, to_bytes
 from exfm_ray.data.experiment import Experiment
@@ -31,7 +30,7 @@ class FoundationModel:
 
     Args:
         snapshots: URI of the FM's snapshot database.
-        pointer: local directory of the embedded pointer.
+        pointer: address of the latest pointer, as `pointer_at` takes it.
         das: a `DasConfig` as JSON values.
     """
 
@@ -39,7 +38,7 @@ class FoundationModel:
         torch.set_num_threads(1)
         self._das = DasConfig.model_validate(das)
         database = SnapshotDatabase(Location(snapshots))
-        self._loader = SnapshotLoader(database, EmbeddedPointer(pointer), self._das.lease_seconds, time.time)
+        self._loader = SnapshotLoader(database, pointer_at(pointer), self._das.lease_seconds, time.time)
         self._loader.follow(self._das.poll_seconds)
         # torch computes in one thread, so that the event loop goes on answering health checks
         self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="predict")
@@ -78,13 +77,13 @@ def serving(experiment: Experiment, pointer: str) -> Iterator[tuple[str, Deploym
     """The FM's replicas for the time of the block. No port is opened: callers reach them through Ray.
 
     Args:
-        pointer: local directory of the embedded pointer.
+        pointer: address of the latest pointer, as `pointer_at` takes it.
 
     Yields:
         the application's name, and in local mode the handle of the one replica inside this process.
     """
     resources, das = experiment.recipe.resources, experiment.recipe.das
-    name = f"exfm-{hashlib.sha256(experiment.root.encode()).hexdigest()[:12]}"
+    name = experiment.name
     deployment: Any = serve.deployment(
         FoundationModel,
         name="FoundationModel",

@@ -1,18 +1,18 @@
-"""The latest pointer: which snapshot the DAS must use, held under a lease (the paper's Zeus).
+"""The latest pointer: which snapshot the DAS must use, held under a lease (the paper's Zeus, 3.2).
 
 Every change is a compare-and-set on the version, so two updaters never undo each other. The clock is an argument.
 """
 
-import fcntl
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from exfm_ray.data.location import Location
+RECORD_BYTES = 65_536
+"""no more is read of a record: a larger one was not written by this program"""
+
+
+class PointerUnavailableError(Exception):
+    """The store of the pointer did not answer in time: whether a change under way was made is unknown."""
 
 
 class PointerRecord(BaseModel):
@@ -25,14 +25,20 @@ class PointerRecord(BaseModel):
     snapshot_day: int
     """the day through which the snapshot is trained"""
     lease_until: float
-    """seconds since the epoch of the injected clock"""
+    """of that snapshot; seconds since the epoch of the injected clock"""
+    older_until: float = 0.0
+    """when the last lease on any snapshot named before has ended; the same seconds"""
 
 
 class LatestPointer(Protocol):
-    """A strongly consistent record."""
+    """A strongly consistent record.
+
+    Both operations raise DataError where the record is not one, and PointerUnavailableError where the store does not
+    answer.
+    """
 
     def read(self) -> PointerRecord | None:
-        """The record, None before the first write."""
+        """The record, None before the first write. A reader never sees an older one after a newer one."""
         ...
 
     def compare_and_set(
@@ -41,38 +47,21 @@ class LatestPointer(Protocol):
         """Write if the version is still the expected one (None: no record yet); None where the race is lost."""
         ...
 
+    def close(self) -> None:
+        """Let go of connections; the record stays."""
+        ...
 
-class EmbeddedPointer:
-    """A record in a local directory, guarded by a file lock: for one machine; survives restarts."""
 
-    def __init__(self, directory: str) -> None:
-        self._directory = Path(directory)
-        self._directory.mkdir(parents=True, exist_ok=True)
-        self._record = Location(str(self._directory)) / "latest.json"
-
-    def read(self) -> PointerRecord | None:
-        if not self._record.is_file():
-            return None
-        return PointerRecord.model_validate(json.loads(self._record.read()))
-
-    def compare_and_set(
-        self, expected_version: int | None, snapshot_day: int, lease_until: float
-    ) -> PointerRecord | None:
-        with self._locked():
-            held = self.read()
-            if (held.version if held else None) != expected_version:
-                return None
-            version = (expected_version or 0) + 1
-            record = PointerRecord(version=version, snapshot_day=snapshot_day, lease_until=lease_until)
-            self._record.write(record.model_dump_json().encode())
-            return record
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """The kernel frees the lock when its holder dies."""
-        with open(self._directory / "latest.lock", "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+def following(held: PointerRecord | None, snapshot_day: int, lease_until: float) -> PointerRecord:
+    """The record that comes after the held one; the lease of a snapshot that it no longer names is remembered."""
+    if held is None:
+        return PointerRecord(version=1, snapshot_day=snapshot_day, lease_until=lease_until)
+    older_until = held.older_until
+    if held.snapshot_day != snapshot_day:
+        older_until = max(older_until, held.lease_until)
+    return PointerRecord(
+        version=held.version + 1, snapshot_day=snapshot_day, lease_until=lease_until, older_until=older_until
+    )
 
 
 def point_to(pointer: LatestPointer, snapshot_day: int, now: float, lease_seconds: float) -> PointerRecord:

@@ -1,5 +1,7 @@
 """A recipe bound to a run directory and a data set: the clock of design, and who reads what."""
 
+import hashlib
+
 from pydantic import BaseModel, ConfigDict
 
 from exfm_ray.config import Recipe, VerticalModelConfig
@@ -27,6 +29,17 @@ class Experiment(BaseModel):
     @property
     def run(self) -> RunDirectory:
         return RunDirectory(Location(self.root))
+
+    @property
+    def name(self) -> str:
+        """Tells this run from others on the same cluster and in the same store."""
+        return f"exfm-{hashlib.sha256(self.root.encode()).hexdigest()[:12]}"
+
+    @property
+    def pointer(self) -> str:
+        """Address of the latest pointer, of this run alone."""
+        shared = self.recipe.das.pointer
+        return f"{shared.rstrip('/')}/{self.name}" if shared else str(self.run.local_directory() / "pointer")
 
     @property
     def snapshots(self) -> Location:

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from exfm_ray.config import DcnV2Model
+from exfm_ray.das.embedded_pointer import EmbeddedPointer
 from exfm_ray.das.loader import SnapshotLoader
-from exfm_ray.das.pointer import EmbeddedPointer, point_to
+from exfm_ray.das.pointer import point_to
 from exfm_ray.das.predictor import Predictor
 from exfm_ray.das.wire import from_bytes, to_bytes
 from exfm_ray.data.commit import MANIFEST, Stopwatch, require

@@ -1,19 +1,42 @@
-"""The contract of the latest pointer; a new backend gets these tests by joining the fixture."""
+"""The contract of the latest pointer; a new backend gets these tests by joining BACKENDS."""
 
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
-from exfm_ray.das.pointer import EmbeddedPointer, LatestPointer, extend_lease, point_to
+from exfm_ray.das.pointer import LatestPointer, extend_lease, point_to
+from exfm_ray.das.pointer_at import pointer_at
+from tests.das.zookeeper_server import ZooKeeperServer
+
+BACKENDS: dict[str, Callable[[pytest.FixtureRequest], str]] = {
+    "embedded": lambda request: f"embedded:{request.getfixturevalue('tmp_path')}/pointer",
+    "zookeeper": lambda request: f"zookeeper://{server_of(request).hosts}/exfm/{uuid.uuid4().hex}",
+}
+"""name → the address of a fresh record"""
 
 
-@pytest.fixture(params=["embedded"])
-def pointer(request: pytest.FixtureRequest, tmp_path: Path) -> LatestPointer:
-    assert request.param == "embedded"
-    return EmbeddedPointer(str(tmp_path / "pointer"))
+def server_of(request: pytest.FixtureRequest) -> ZooKeeperServer:
+    server = request.getfixturevalue("zookeeper")
+    assert isinstance(server, ZooKeeperServer)
+    return server
+
+
+@pytest.fixture(params=BACKENDS)
+def address(request: pytest.FixtureRequest) -> str:
+    return BACKENDS[request.param](request)
+
+
+@pytest.fixture
+def pointer(address: str) -> Iterator[LatestPointer]:
+    with closing(pointer_at(address)) as opened:
+        yield opened
 
 
 def test_it_says_nothing_at_first(pointer: LatestPointer) -> None:
@@ -62,17 +85,66 @@ def test_nothing_is_extended_where_nothing_is_held(pointer: LatestPointer) -> No
     assert pointer.read() is None
 
 
-def test_the_embedded_pointer_survives_a_restart(tmp_path: Path) -> None:
-    point_to(EmbeddedPointer(str(tmp_path)), 5, now=0.0, lease_seconds=60)
-    held = EmbeddedPointer(str(tmp_path)).read()
+def test_the_lease_of_what_is_no_longer_named_is_remembered(pointer: LatestPointer) -> None:
+    point_to(pointer, 1, now=1_000.0, lease_seconds=60)
+    assert point_to(pointer, 2, now=1_010.0, lease_seconds=60).older_until == 1_060.0
+    extend_lease(pointer, now=1_050.0, lease_seconds=60)
+    held = pointer.read()
     assert held is not None
-    assert held.snapshot_day == 5
+    assert (held.lease_until, held.older_until) == (1_110.0, 1_060.0)
+
+
+def test_it_survives_being_opened_anew(address: str) -> None:
+    for day in (5, 6):
+        with closing(pointer_at(address)) as first:
+            point_to(first, day, now=0.0, lease_seconds=60)
+        with closing(pointer_at(address)) as second:
+            held = second.read()
+        assert held is not None
+        assert (held.version, held.snapshot_day) == (day - 4, day)
+
+
+ROUNDS = 1_000
+
+
+def test_of_two_updaters_one_wins_each_time_and_no_reader_goes_back(address: str) -> None:
+    start, over = threading.Barrier(2), threading.Event()
+
+    def update(updater: int) -> list[bool]:
+        won = []
+        with closing(pointer_at(address)) as own:
+            for version in range(ROUNDS):
+                start.wait(timeout=60)
+                written = own.compare_and_set(version or None, updater, float(version))
+                assert written is None or written.version == version + 1
+                won.append(written is not None)
+        return won
+
+    def read() -> list[int]:
+        versions = []
+        with closing(pointer_at(address)) as own:
+            while not over.is_set():
+                held = own.read()
+                versions.append(held.version if held else 0)
+        return versions
+
+    with ThreadPoolExecutor(3) as pool:
+        reader = pool.submit(read)
+        updaters = [pool.submit(update, updater) for updater in (1, 2)]
+        try:
+            first, second = (updater.result(timeout=120) for updater in updaters)
+        finally:
+            over.set()
+        versions = reader.result(timeout=60)
+    assert [one + other for one, other in zip(first, second, strict=True)] == [1] * ROUNDS
+    assert versions == sorted(versions)
+    assert len(set(versions)) > 10, "the reader saw too little to tell anything"
 
 
 COUNTER = """
     import sys
-    from exfm_ray.das.pointer import EmbeddedPointer
-    pointer, won = EmbeddedPointer(sys.argv[1]), 0
+    from exfm_ray.das.pointer_at import pointer_at
+    pointer, won = pointer_at(sys.argv[1]), 0
     while won < 100:
         held = pointer.read()
         if pointer.compare_and_set(held.version if held else None, (held.snapshot_day if held else 0) + 1, 0.0):
@@ -80,10 +152,10 @@ COUNTER = """
 """
 
 
-def test_no_update_of_two_processes_is_lost(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", textwrap.dedent(COUNTER), str(tmp_path)]
+def test_no_update_of_three_processes_is_lost(address: str, pointer: LatestPointer) -> None:
+    command = [sys.executable, "-c", textwrap.dedent(COUNTER), address]
     processes = [subprocess.Popen(command) for _ in range(3)]
     assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
-    held = EmbeddedPointer(str(tmp_path)).read()
+    held = pointer.read()
     assert held is not None
     assert (held.snapshot_day, held.version) == (300, 300)

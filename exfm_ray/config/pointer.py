@@ -1,0 +1,40 @@
+"""Where a latest pointer lives, as a recipe writes it."""
+
+import re
+from dataclasses import dataclass
+
+POINTER_FORM = "zookeeper://host:port[,host:port]/path, embedded:/absolute/directory or /absolute/directory"
+ZOOKEEPER = re.compile(r"zookeeper://(?P<hosts>[^/]+)(?P<path>(?:/[A-Za-z0-9_.-]+)+)")
+HOST = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
+
+
+@dataclass(frozen=True)
+class PointerPlace:
+    """A directory on this machine, or a znode of an ensemble."""
+
+    path: str
+    """absolute: of the directory or of the znode"""
+    hosts: str | None = None
+    """of the ZooKeeper ensemble, `host:port,host:port`; None: a directory"""
+
+
+def pointer_place(text: str) -> PointerPlace:
+    """Read what a recipe says.
+
+    Raises:
+        ValueError: it has none of the forms.
+    """
+    directory = text.removeprefix("embedded:")
+    if directory.startswith("/"):
+        return PointerPlace(path=directory)
+    found = ZOOKEEPER.fullmatch(text)
+    if found is None:
+        raise ValueError(f"must have the form {POINTER_FORM}")
+    for host in found["hosts"].split(","):
+        address = HOST.fullmatch(host)
+        if address is None or not 1 <= int(address["port"]) <= 65_535:
+            raise ValueError(f"{host!r} is not host:port with a port from 1 to 65535; the form is {POINTER_FORM}")
+    names = found["path"].split("/")[1:]
+    if "." in names or ".." in names or names[0] == "zookeeper":
+        raise ValueError(f"{found['path']} is a path that ZooKeeper keeps for itself; name another")
+    return PointerPlace(path=found["path"], hosts=found["hosts"])

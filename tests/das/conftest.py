@@ -1,0 +1,26 @@
+"""The stores that a latest pointer can live in."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.das.zookeeper_server import ZooKeeperServer
+
+
+@pytest.fixture(scope="session")
+def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZooKeeperServer]:
+    """One server for all tests that leave it alone."""
+    server = ZooKeeperServer(tmp_path_factory.mktemp("zookeeper") / "server")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def own_zookeeper(tmp_path: Path) -> Iterator[ZooKeeperServer]:
+    """A server that the test may kill."""
+    server = ZooKeeperServer(tmp_path / "server")
+    server.start()
+    yield server
+    server.kill()
