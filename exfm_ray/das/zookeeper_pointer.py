@@ -30,7 +30,8 @@ from exfm_ray.errors import DataError
 
 PAUSE_SECONDS = 0.05
 """between two tries of an operation"""
-WRITERS_KEPT = 32
+WRITERS_KEPT = 128
+"""in the znode: a write that was cut off can be settled until so many changes of others have followed it"""
 RECONNECT = {"max_tries": -1, "delay": 0.05, "max_delay": 1.0}
 """kazoo goes on connecting for ever in the background; it is an operation here that runs out of patience"""
 
@@ -104,7 +105,7 @@ class ZooKeeperPointer:
         held = self._answer(patience, self._look)
         if (held.record.version if held else None) != expected_version:
             return None
-        writer = uuid.uuid4().hex
+        writer = uuid.uuid4().hex[:16]
         if held is None:
             wanted = Znode(record=following(None, snapshot_day, lease_until), writers=(writer,))
         else:
@@ -172,7 +173,7 @@ class ZooKeeperPointer:
         """Try until the servers answer.
 
         Raises:
-            PointerUnavailableError: they do not in time, or refuse.
+            PointerUnavailableError: they do not in time, refuse, or can't tell who made a change that was cut off.
         """
         while True:
             try:

@@ -207,19 +207,23 @@ def test_no_expected_version_means_any(opened: Opener, expected: int) -> None:
 def test_no_win_is_invented_or_forgotten_while_the_server_is_killed_again_and_again(
     own_zookeeper: ZooKeeperServer,
 ) -> None:
+    """Updaters at full speed may bury a write that was cut off; then it is told as unknown, as neither won nor lost."""
     over = threading.Event()
 
     def opened() -> ZooKeeperPointer:
         return ZooKeeperPointer(own_zookeeper.hosts, "/exfm/pointer", patience_seconds=60, session_seconds=5)
 
-    def update() -> list[int]:
-        won = []
+    def update() -> tuple[list[int], int]:
+        won, unknown = [], 0
         with closing(opened()) as own:
             while not over.is_set():
                 held = own.read()
-                written = own.compare_and_set(held.version if held else None, 1, 0.0)
-                won += [written.version] if written else []
-        return won
+                try:
+                    written = own.compare_and_set(held.version if held else None, 1, 0.0)
+                    won += [written.version] if written else []
+                except PointerUnavailableError:
+                    unknown += 1
+        return won, unknown
 
     def read() -> list[int]:
         versions = []
@@ -239,12 +243,15 @@ def test_no_win_is_invented_or_forgotten_while_the_server_is_killed_again_and_ag
             time.sleep(1)
         finally:
             over.set()
-        won = sorted(version for updater in updaters for version in updater.result(timeout=90))
+        told = [updater.result(timeout=90) for updater in updaters]
         versions = reader.result(timeout=90)
     with closing(opened()) as pointer:
         held = pointer.read()
     assert held is not None
-    assert won == list(range(1, held.version + 1))
+    won = [version for versions_won, _ in told for version in versions_won]
+    assert len(set(won)) == len(won)
+    assert set(won) <= set(range(1, held.version + 1))
+    assert 0 <= held.version - len(won) <= sum(unknown for _, unknown in told)
     assert versions == sorted(versions)
 
 
