@@ -3,13 +3,15 @@
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from exfm_ray.config import Recipe, TheoryRecipe
 from exfm_ray.errors import UserError
+
+Kind = TypeVar("Kind", bound=BaseModel)
 
 LARGEST_RECIPE_BYTES = 10 * 2**20
 
@@ -42,31 +44,23 @@ def read_any_recipe(path: str, edits: Sequence[str] = ()) -> Recipe | TheoryReci
         raise UserError(f"RECIPE: {path} holds no mapping of fields; begin with `name: …`")
     for edit in edits:
         apply_edit(content, edit)
-    return validated_theory(content) if "theorem" in content else validated(content)
+    return _validated(TheoryRecipe, content) if "theorem" in content else validated(content)
 
 
 def validated(content: dict[str, Any]) -> Recipe:
-    """The recipe of plain values.
+    """The simulation's recipe of plain values.
 
     Raises:
         UserError: a field is wrong.
     """
+    return _validated(Recipe, content)
+
+
+def _validated(kind: type[Kind], content: dict[str, Any]) -> Kind:
     try:
-        return Recipe.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
-        raise UserError(explain(error, content, Recipe)) from error
-
-
-def validated_theory(content: dict[str, Any]) -> TheoryRecipe:
-    """A theorem's recipe of plain values.
-
-    Raises:
-        UserError: a field is wrong.
-    """
-    try:
-        return TheoryRecipe.model_validate(content)
-    except ValidationError as error:
-        raise UserError(explain(error, content, TheoryRecipe)) from error
+        raise UserError(explain(error, content, kind)) from error
 
 
 def read_data_section(data: dict[str, Any], edits: Sequence[str]) -> Any:
