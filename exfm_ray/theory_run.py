@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from exfm_ray.config import Theorem31, TheoryRecipe
 from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.run_start import claim_run, holding
@@ -21,8 +23,9 @@ def run_theory(recipe: TheoryRecipe, run: RunDirectory) -> None:
     with holding(run.root):
         claim_run(run, recipe, None)
         if not run.results_file.is_file():
-            lines = [json.dumps(line, allow_nan=False) + "\n" for seed in recipe.seeds for line in _lines(recipe, seed)]
-            run.results_file.write("".join(lines).encode())
+            with threadpool_limits(1):  # sums run in the same order on machines with more cores
+                lines = [line for seed in recipe.seeds for line in _lines(recipe, seed)]
+            run.results_file.write("".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode())
 
 
 def _lines(recipe: TheoryRecipe, seed: int) -> Iterable[dict[str, Any]]:
