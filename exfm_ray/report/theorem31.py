@@ -35,7 +35,7 @@ def theorem31_findings(theorem: Theorem31, lines: list[Line]) -> Findings:
 
 def _findings(lines: list[Line], mu: float, last: int) -> list[str]:
     ends = {model: _at(lines, mu, model, last) for model in COLOURS}
-    predicted = next(line["predicted"] for line in lines if line["teacher_bias"] == mu and line["model"] == SINGLE)
+    predicted = _predicted_end(lines, mu)
     texts = [
         f"μ = {mu:g}. The single head ends {spread(summarise(ends[SINGLE]), 4)} away from the true predictor; "
         f"{predicted:.4f} is predicted. The serving one of the auxiliary heads ends {spread(summarise(ends[NEAR]), 4)} "
@@ -52,7 +52,7 @@ def _findings(lines: list[Line], mu: float, last: int) -> list[str]:
 
 def _last_step_behind(lines: list[Line], mu: float) -> int | None:
     """The last reported step at which the auxiliary heads from a random start exceed the single head's prediction."""
-    predicted = next(line["predicted"] for line in lines if line["teacher_bias"] == mu and line["model"] == SINGLE)
+    predicted = _predicted_end(lines, mu)
     steps = sorted({line["step"] for line in lines})
     behind = [step for step in steps if (summarise(_at(lines, mu, RANDOM, step)).mean or 0) > predicted]
     return behind[-1] if behind else None
@@ -98,4 +98,5 @@ def _table(theorem: Theorem31, lines: list[Line], last: int) -> Table:
 
 
 def _predicted_end(lines: list[Line], mu: float) -> float:
+    """Where the single head's bias is predicted to end."""
     return next(float(line["predicted"]) for line in lines if line["teacher_bias"] == mu and line["model"] == SINGLE)
