@@ -89,6 +89,13 @@ class DasConfig(Section):
     poll_seconds: Positive = Field(default=0.2, description="how often a replica looks for another snapshot")
     swap_timeout_seconds: Positive = Field(default=600.0, description="wait for a replica to load a snapshot")
     rows_per_request: int = Field(default=16_384, ge=1, le=1_048_576)
+    batch_rows: int = Field(
+        default=16_384, ge=1, le=1_048_576, description="most rows of small requests that are predicted together"
+    )
+    batch_wait_seconds: float = Field(default=0.002, ge=0, le=1, description="wait for more rows to fill a batch")
+    queued_rows: int = Field(
+        default=262_144, ge=1, le=1_073_741_824, description="per replica; a request beyond them is turned away"
+    )
     pointer: str | None = Field(
         default=None,
         description=f"where the latest pointer lives: {POINTER_FORM}, with the run's name added; left out: in the run",
@@ -107,6 +114,9 @@ class ResourcesConfig(Section):
 
     mode: Literal["ray", "local"] = Field(default="ray", description="local: the same code in this process, to debug")
     fm_replicas: int = Field(default=1, ge=1, le=1_024)
+    fm_replicas_most: int | None = Field(
+        default=None, ge=1, le=1_024, description="replicas grow from fm_replicas to this by load; left out: fixed"
+    )
     fleet_workers: int | Literal["auto"] = Field(default="auto", description="Ray Train workers that share the VMs")
     augment_tasks: int = Field(default=1, ge=1, le=4_096, description="Ray Data tasks at once")
     gpus_per_fm: float = Field(default=0, ge=0)
@@ -120,6 +130,14 @@ class ResourcesConfig(Section):
         if isinstance(workers, int) and not 1 <= workers <= 10_000:
             raise ValueError("must be auto or from 1 to 10000")
         return workers
+
+    @model_validator(mode="after")
+    def _grows(self) -> "ResourcesConfig":
+        if self.fm_replicas_most is not None and self.fm_replicas_most < self.fm_replicas:
+            raise ValueError(
+                f"fm_replicas_most {self.fm_replicas_most} is less than fm_replicas {self.fm_replicas}; raise it"
+            )
+        return self
 
 
 class Recipe(Section):

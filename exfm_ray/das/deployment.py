@@ -43,11 +43,13 @@ class FoundationModel:
         # torch computes in one thread, so that the event loop goes on answering health checks
         self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="predict")
 
-    async def predict(self, rows: bytes, snapshot_day: int) -> tuple[str, bytes]:
-        """Supervise rows by exactly the snapshot of a day (pinned mode).
+    async def predict(self, rows: bytes, snapshot_day: int | None) -> tuple[str, bytes]:
+        """Supervise rows.
 
         Args:
             rows: Arrow IPC with the snapshot's features.
+            snapshot_day: exactly the snapshot of this day answers (pinned mode); None: the newest that is loaded
+                (latest mode).
 
         Returns:
             the snapshot's identity, and Arrow IPC with `fm_<task>` per row.
@@ -55,19 +57,32 @@ class FoundationModel:
         Raises:
             DataError: the pointer did not bring that snapshot here within `swap_timeout_seconds`.
         """
-        predictor = await self._pinned(snapshot_day)
+        predictor = await self._predictor(snapshot_day)
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(self._compute, lambda: to_bytes(predictor.predict(from_bytes(rows))))
         return predictor.identity, answer
 
-    async def _pinned(self, snapshot_day: int) -> Predictor:
+    async def describe(self) -> dict[str, Any]:
+        """What answers now: `snapshot` (identity), `snapshot_day`, `inputs` (a `Schema` as JSON values), `tasks`.
+
+        Raises:
+            DataError: no snapshot was loaded within `swap_timeout_seconds`.
+        """
+        predictor = await self._predictor(None)
+        return {
+            "snapshot": predictor.identity,
+            "snapshot_day": predictor.snapshot_day,
+            "inputs": predictor.inputs.model_dump(mode="json"),
+            "tasks": list(predictor.tasks),
+        }
+
+    async def _predictor(self, snapshot_day: int | None) -> Predictor:
         deadline = time.monotonic() + self._das.swap_timeout_seconds
-        while (predictor := self._loader.current) is None or predictor.snapshot_day != snapshot_day:
+        while (predictor := self._loader.current) is None or snapshot_day not in (None, predictor.snapshot_day):
             if time.monotonic() > deadline:
                 now = predictor.identity if predictor else "no snapshot"
-                raise DataError(
-                    f"{now} answers, not that of day {snapshot_day}; {self._loader.problem or 'no problem'}"
-                )
+                asked = "any" if snapshot_day is None else f"that of day {snapshot_day}"
+                raise DataError(f"{now} answers, not {asked}; {self._loader.problem or 'no problem'}")
             await asyncio.sleep(self._das.poll_seconds / 4)
         return predictor
 
