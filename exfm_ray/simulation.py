@@ -35,11 +35,15 @@ def simulate(recipe: Recipe, run: RunDirectory, address: str | None, console: Co
         address: of a Ray cluster; None starts one on this machine.
 
     Raises:
-        UserError: the recipe does not fit its data, or the run directory holds another recipe. Nothing is written.
+        UserError: the recipe does not fit its data, the cluster or the pointer's store does not answer, or the run
+            directory holds another recipe. Nothing is written.
     """
+    from exfm_ray.das.pointer_at import check_pointer
+
     data = open_dataset(recipe.data)
     check_recipe(recipe, data)
     check_address(address)
+    check_pointer(recipe.das.pointer)
     with holding(run.root):
         claim_run(run, recipe, data.prepared)
         experiment = Experiment(

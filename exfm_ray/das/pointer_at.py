@@ -1,17 +1,22 @@
 """The one place that knows which store a pointer's address means."""
 
+from contextlib import closing
+
 from exfm_ray.config.pointer import pointer_place
 from exfm_ray.das.embedded_pointer import EmbeddedPointer
-from exfm_ray.das.pointer import LatestPointer
+from exfm_ray.das.pointer import LatestPointer, PointerUnavailableError
 from exfm_ray.das.zookeeper_pointer import ZooKeeperPointer
 from exfm_ray.errors import UserError
 
+PREFLIGHT_SECONDS = 10.0
 
-def pointer_at(address: str) -> LatestPointer:
+
+def pointer_at(address: str, patience_seconds: float = 30.0) -> LatestPointer:
     """Open a latest pointer; a store behind a network is connected to at the first operation.
 
     Args:
         address: `zookeeper://host:port[,host:port]/path`, `embedded:/absolute/directory` or `/absolute/directory`.
+        patience_seconds: for one operation of a store behind a network.
 
     Raises:
         UserError: it has none of these forms.
@@ -20,4 +25,24 @@ def pointer_at(address: str) -> LatestPointer:
         place = pointer_place(address)
     except ValueError as error:
         raise UserError(f"das.pointer: {address!r}: {error}") from error
-    return EmbeddedPointer(place.path) if place.hosts is None else ZooKeeperPointer(place.hosts, place.path)
+    if place.hosts is None:
+        return EmbeddedPointer(place.path)
+    return ZooKeeperPointer(place.hosts, place.path, patience_seconds)
+
+
+def check_pointer(address: str | None) -> None:
+    """Knock at the door of a store behind a network, before hours of work come to need it. Nothing is written.
+
+    Args:
+        address: `das.pointer` of a recipe.
+
+    Raises:
+        UserError: nobody answers there.
+    """
+    if address is None or pointer_place(address).hosts is None:
+        return
+    with closing(pointer_at(f"{address}/preflight", PREFLIGHT_SECONDS)) as pointer:
+        try:
+            pointer.read()
+        except PointerUnavailableError as error:
+            raise UserError(f"das.pointer: {error} Start it, name another, or leave das.pointer out") from error

@@ -3,14 +3,19 @@
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from exfm_ray.config import Recipe
 from exfm_ray.config.pointer import PointerPlace, pointer_place
 from exfm_ray.das.pointer import point_to
-from exfm_ray.das.pointer_at import pointer_at
+from exfm_ray.das.pointer_at import check_pointer, pointer_at
 from exfm_ray.data.experiment import Experiment
+from exfm_ray.data.location import Location
+from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.errors import UserError
+from exfm_ray.simulation import simulate
 from tests.conftest import claimed, small_content
+from tests.das.zookeeper_server import ZooKeeperServer, free_port
 
 
 def test_a_plain_path_is_a_directory_of_this_machine(tmp_path: Path) -> None:
@@ -84,3 +89,19 @@ def test_a_continued_run_may_move_its_pointer(tmp_path: Path) -> None:
     moved: Experiment = claimed(with_pointer(f"embedded:{tmp_path}/elsewhere"), tmp_path)
     pointer_at(moved.pointer)
     assert (tmp_path / "elsewhere" / moved.name).is_dir()
+
+
+def test_a_store_that_does_not_answer_is_told_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exfm_ray.das.pointer_at.PREFLIGHT_SECONDS", 0.5)
+    recipe = Recipe.model_validate(small_content(das={"pointer": f"zookeeper://127.0.0.1:{free_port()}/exfm"}))
+    with pytest.raises(UserError, match=r"das\.pointer: zookeeper://.* did not answer within 0\.5 s") as told:
+        simulate(recipe, RunDirectory(Location.of(str(tmp_path / "run"))), None, Console())
+    assert len(str(told.value).splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_store_that_answers_passes_and_keeps_nothing(zookeeper: ZooKeeperServer) -> None:
+    check_pointer(f"zookeeper://{zookeeper.hosts}/unused")
+    assert pointer_at(f"zookeeper://{zookeeper.hosts}/unused/preflight").read() is None
