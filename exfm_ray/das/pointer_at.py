@@ -1,5 +1,6 @@
 """The one place that knows which store a pointer's address means."""
 
+import os
 from contextlib import closing
 
 from exfm_ray.config.pointer import pointer_place
@@ -9,6 +10,8 @@ from exfm_ray.das.zookeeper_pointer import ZooKeeperPointer
 from exfm_ray.errors import UserError
 
 PREFLIGHT_SECONDS = 10.0
+CREDENTIALS = "EXFM_ZOOKEEPER_AUTH"
+"""environment variable with `user:password`, on every machine that holds a replica: never in a recipe, which is kept"""
 
 
 def pointer_at(address: str, patience_seconds: float = 30.0) -> LatestPointer:
@@ -27,7 +30,10 @@ def pointer_at(address: str, patience_seconds: float = 30.0) -> LatestPointer:
         raise UserError(f"das.pointer: {address!r}: {error}") from error
     if place.hosts is None:
         return EmbeddedPointer(place.path)
-    return ZooKeeperPointer(place.hosts, place.path, patience_seconds)
+    credentials = os.environ.get(CREDENTIALS)
+    if credentials is not None and not all(credentials.partition(":")):
+        raise UserError(f"{CREDENTIALS}: must have the form user:password; write it so, or unset it")
+    return ZooKeeperPointer(place.hosts, place.path, patience_seconds, credentials=credentials)
 
 
 def check_pointer(address: str | None) -> None:

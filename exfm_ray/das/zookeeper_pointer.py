@@ -23,6 +23,7 @@ from kazoo.exceptions import (
     SessionMovedError,
 )
 from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.security import make_digest_acl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from exfm_ray.das.pointer import RECORD_BYTES, PointerRecord, PointerUnavailableError, following
@@ -85,10 +86,18 @@ class ZooKeeperPointer:
         path: of the znode; what is missing above it is made.
         patience_seconds: for one operation, reconnecting included; giving up may take `session_seconds` more.
         session_seconds: asked of the servers; a connection that is silent for two thirds of it is given up.
+        credentials: `user:password` of ZooKeeper's digest scheme; what is made is then open to that user alone.
     """
 
-    def __init__(self, hosts: str, path: str, patience_seconds: float = 30.0, session_seconds: float = 10.0) -> None:
-        self._hosts, self._path = hosts, path
+    def __init__(
+        self,
+        hosts: str,
+        path: str,
+        patience_seconds: float = 30.0,
+        session_seconds: float = 10.0,
+        credentials: str | None = None,
+    ) -> None:
+        self._hosts, self._path, self._credentials = hosts, path, credentials
         self._patience_seconds, self._session_seconds = patience_seconds, session_seconds
         self._lock = threading.Lock()
         self._client: Any = None
@@ -192,7 +201,12 @@ class ZooKeeperPointer:
         """The client, which connects at first use and from then on reconnects by itself."""
         with self._lock:
             if self._client is None:
-                client = KazooClient(self._hosts, timeout=self._session_seconds, connection_retry=dict(RECONNECT))
+                client = KazooClient(
+                    self._hosts,
+                    timeout=self._session_seconds,
+                    connection_retry=dict(RECONNECT),
+                    **_access(self._credentials),
+                )
                 client.start(timeout=patience.left())
                 self._client = client
             return self._client
@@ -205,3 +219,11 @@ class ZooKeeperPointer:
 
     def __str__(self) -> str:
         return f"zookeeper://{self._hosts}{self._path}"
+
+
+def _access(credentials: str | None) -> dict[str, Any]:
+    """How a client proves who it is, and who may touch the znodes that it makes."""
+    if credentials is None:
+        return {}
+    user, _, password = credentials.partition(":")
+    return {"auth_data": [("digest", credentials)], "default_acl": [make_digest_acl(user, password, all=True)]}

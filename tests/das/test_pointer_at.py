@@ -105,3 +105,10 @@ def test_a_store_that_does_not_answer_is_told_before_anything_is_written(
 def test_a_store_that_answers_passes_and_keeps_nothing(zookeeper: ZooKeeperServer) -> None:
     check_pointer(f"zookeeper://{zookeeper.hosts}/unused")
     assert pointer_at(f"zookeeper://{zookeeper.hosts}/unused/preflight").read() is None
+
+
+@pytest.mark.parametrize("credentials", ["", "exfm", "exfm:", ":secret"])
+def test_credentials_of_another_form_are_told(credentials: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXFM_ZOOKEEPER_AUTH", credentials)
+    with pytest.raises(UserError, match=r"EXFM_ZOOKEEPER_AUTH: must have the form user:password"):
+        pointer_at("zookeeper://host:2181/exfm")

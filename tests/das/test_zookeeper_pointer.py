@@ -13,6 +13,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import ConnectionLoss
 
 from exfm_ray.das.pointer import RECORD_BYTES, PointerUnavailableError, extend_lease, point_to
+from exfm_ray.das.pointer_at import pointer_at
 from exfm_ray.das.zookeeper_pointer import WRITERS_KEPT, ZooKeeperPointer
 from exfm_ray.errors import DataError
 from tests.das.zookeeper_server import ZooKeeperServer, free_port
@@ -266,3 +267,26 @@ def test_a_server_that_hangs_is_told_in_time(own_zookeeper: ZooKeeperServer) -> 
         own_zookeeper.resume()
         pointer._patience_seconds = 30.0
         assert pointer.read() == held
+
+
+def test_a_record_made_with_credentials_is_closed_to_others(zookeeper: ZooKeeperServer) -> None:
+    path = f"/{uuid.uuid4().hex}/pointer"
+    with closing(ZooKeeperPointer(zookeeper.hosts, path, credentials="exfm:secret")) as ours:
+        held = point_to(ours, 1, now=0.0, lease_seconds=60)
+        for credentials in (None, "exfm:wrong"):
+            with closing(ZooKeeperPointer(zookeeper.hosts, path, credentials=credentials)) as theirs:
+                with pytest.raises(PointerUnavailableError, match="refuses: NoAuthError"):
+                    theirs.read()
+                with pytest.raises(PointerUnavailableError, match="refuses"):
+                    theirs.compare_and_set(1, 2, 60.0)
+        assert ours.read() == held
+
+
+def test_credentials_come_from_the_environment(zookeeper: ZooKeeperServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"zookeeper://{zookeeper.hosts}/{uuid.uuid4().hex}"
+    monkeypatch.setenv("EXFM_ZOOKEEPER_AUTH", "exfm:secret")
+    with closing(pointer_at(address)) as ours:
+        point_to(ours, 1, now=0.0, lease_seconds=60)
+    monkeypatch.delenv("EXFM_ZOOKEEPER_AUTH")
+    with closing(pointer_at(address)) as theirs, pytest.raises(PointerUnavailableError, match="refuses"):
+        theirs.read()

@@ -5,7 +5,9 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from kazoo.client import KazooClient
@@ -22,15 +24,20 @@ def free_port() -> int:
 
 
 class ZooKeeperServer:
-    """Keeps its data in a directory, so that it can be killed and started again."""
+    """Keeps its data in a directory, so that it can be killed and started again.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        member: its number among the `members` of an ensemble, each `host:port:port`; none: it stands alone.
+    """
+
+    def __init__(self, directory: Path, member: int = 0, members: Mapping[int, str] = MappingProxyType({})) -> None:
         if shutil.which("java") is None or not JAR.is_file():
             pytest.skip("no ZooKeeper server here; `make zookeeper` installs it")
         self._directory, self._port = directory, free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.hosts = f"127.0.0.1:{self._port}"
         (directory / "data").mkdir(parents=True)
+        (directory / "data" / "myid").write_text(str(member))
         self._config = directory / "zoo.cfg"
         settings = {
             "tickTime": 100,
@@ -41,16 +48,27 @@ class ZooKeeperServer:
             "clientPortAddress": "127.0.0.1",
             "admin.enableServer": "false",
             "maxClientCnxns": 100,
+            "4lw.commands.whitelist": "srvr",
+            "initLimit": 50,
+            "syncLimit": 20,
+            **{f"server.{number}": address for number, address in members.items()},
         }
         self._config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
 
     def start(self) -> None:
         """Return once it opens sessions."""
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
         # Without forceSync a change outlives the process but perhaps not the machine, which no test takes down.
         java = ["java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dzookeeper.forceSync=no"]
         main = ["-cp", str(JAR), "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(self._config)]
         with open(self._directory / "server.log", "ab") as log:
             self._process = subprocess.Popen([*java, *main], stdout=log, stderr=log)
+
+    def wait(self) -> None:
+        assert self._process is not None
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -70,6 +88,12 @@ class ZooKeeperServer:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def leads(self) -> bool:
+        """Whether it is the leader of its ensemble."""
+        with socket.create_connection(("127.0.0.1", self._port), timeout=5) as connection:
+            connection.sendall(b"srvr")
+            return b"Mode: leader" in connection.makefile("rb").read()
 
     def pause(self) -> None:
         """Connections stay, answers do not come."""
