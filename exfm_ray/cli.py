@@ -19,6 +19,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 prepare_app = typer.Typer(no_args_is_help=True, help="Turn raw logs into day partitions.", rich_markup_mode=None)
 app.add_typer(prepare_app, name="prepare")
 
+Address = Annotated[str | None, typer.Option(help="Ray cluster; default: one on this machine.")]
+DaysOut = Annotated[str, typer.Option("--out", help="Directory for the day partitions.")]
 Edits = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Edit a field; may repeat.")]
 
 
@@ -32,7 +34,7 @@ def run(
     recipe: Annotated[str, typer.Argument(help="A recipe (YAML), such as sims/quickstart.yaml.")],
     out: Annotated[str | None, typer.Option(help="Run directory, a path or a URI; default runs/<name>.")] = None,
     edits: Edits = None,
-    address: Annotated[str | None, typer.Option(help="Ray cluster; default: one on this machine.")] = None,
+    address: Address = None,
 ) -> None:
     """Run a recipe to its report. Starting the same command again goes on where it stopped."""
     with _telling() as tell:
@@ -112,18 +114,35 @@ def export(
 @prepare_app.command("kuairand")
 def prepare_kuairand(
     path: Annotated[str, typer.Argument(help="Directory of KuaiRand-Pure's tables, CSV or Parquet.")],
-    out: Annotated[str, typer.Option(help="Directory for the day partitions.")],
+    out: DaysOut,
     edits: Edits = None,
+    address: Address = None,
 ) -> None:
     """Cut KuaiRand-Pure's standard log into days. --set takes fields of a recipe's data section."""
+    _prepare("kuairand", path, out, edits, address)
+
+
+def _prepare(kind: str, path: str, out: str, edits: list[str] | None, address: str | None) -> None:
+    """Prepare a raw log; only one that is read in stages is worth the processes of a cluster."""
     with _telling() as tell:
+        from exfm_ray.data.dataset import raw_log
         from exfm_ray.data.location import Location
+        from exfm_ray.data.source import StagedSource
         from exfm_ray.prepare_log import prepare_log
         from exfm_ray.recipe import read_data_section
 
-        config = read_data_section({"type": "kuairand", "path": path}, edits or [])
-        for line in prepare_log(config, Location.of(out)):
-            tell.line(line)
+        config, place = read_data_section({"type": kind, "path": path}, edits or []), Location.of(out)
+        if not isinstance(raw_log(config), StagedSource):
+            for line in prepare_log(config, place):
+                tell.line(line)
+            return
+        from exfm_ray.cluster import task_cluster
+        from exfm_ray.data.run_directory import RunDirectory
+
+        tell.logs = RunDirectory(place).local_directory().with_name(f"{place.name}.logs")
+        with task_cluster(address, tell.logs) as spread:
+            for line in prepare_log(config, place, spread):
+                tell.line(line)
 
 
 class _Teller:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from exfm_ray.config import Recipe
-from exfm_ray.data.commit import CommittedFile
+from exfm_ray.data.prepare import Made, Spread
 from exfm_ray.errors import UserError
 from exfm_ray.quiet import quieten
 
@@ -62,6 +62,30 @@ def ray_cluster(recipe: Recipe, address: str | None, logs: Path) -> Iterator[int
             ray.shutdown()
 
 
+@contextmanager
+def task_cluster(address: str | None, logs: Path) -> Iterator[Spread]:
+    """Yields how to map work over every core of this machine or of a cluster; Ray is shut down on the way out.
+
+    Raises:
+        UserError: the cluster at `address` cannot be reached.
+    """
+    import ray
+
+    quieten(logs)
+    try:
+        if address is None:
+            _start(os.cpu_count() or 1)
+        else:
+            check_address(address)
+            _connect(address)
+        quieten(logs)
+        _quiet_ray()
+        yield spread
+    finally:
+        with suppress(Exception):
+            ray.shutdown()
+
+
 def check_address(address: str | None) -> None:
     """Knock at the cluster's door, since Ray itself would wait there for minutes.
 
@@ -94,6 +118,20 @@ def _start(cpus: int) -> None:
 
 
 def _attach(recipe: Recipe, address: str) -> int:
+    """The number of fleet workers that the cluster has room for."""
+    _connect(address)
+    available = _cluster_cpus()
+    workers = fleet_workers(recipe, available)
+    needed = needed_cpus(recipe, workers)
+    if needed > available:
+        raise UserError(
+            f"resources: the recipe needs {needed} CPUs at once but the cluster at {address!r} has {available:.0f}; "
+            "lower fm_replicas, fleet_workers or augment_tasks, or add nodes"
+        )
+    return workers
+
+
+def _connect(address: str) -> None:
     import ray
 
     import exfm_ray
@@ -112,15 +150,6 @@ def _attach(recipe: Recipe, address: str) -> int:
             f"--address: cannot attach to {address!r} ({reason}); give a running cluster's, and where it asks for a "
             "token set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
         ) from error
-    available = _cluster_cpus()
-    workers = fleet_workers(recipe, available)
-    needed = needed_cpus(recipe, workers)
-    if needed > available:
-        raise UserError(
-            f"resources: the recipe needs {needed} CPUs at once but the cluster at {address!r} has {available:.0f}; "
-            "lower fm_replicas, fleet_workers or augment_tasks, or add nodes"
-        )
-    return workers
 
 
 def _cluster_cpus() -> float:
@@ -130,7 +159,7 @@ def _cluster_cpus() -> float:
     return resources.get("CPU", 0.0)
 
 
-def spread(function: Callable[[int], CommittedFile], arguments: Sequence[int], /) -> Iterable[CommittedFile]:
+def spread(function: Callable[[int], Made], arguments: Sequence[int], /) -> Iterable[Made]:
     """`map` over Ray tasks, results in order; a few more tasks than there are CPUs are under way at once."""
     import ray
 

@@ -1,25 +1,30 @@
 """`exfm prepare`: a raw log becomes day partitions that recipes point at."""
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
-from exfm_ray.config import KuaiRandData
+from exfm_ray.config import RawLogData
 from exfm_ray.data.commit import require
-from exfm_ray.data.dataset import SOURCE_FILE
-from exfm_ray.data.kuairand import KuaiRandSource
-from exfm_ray.data.kuairand_check import check_kuairand
+from exfm_ray.data.dataset import SOURCE_FILE, raw_log
 from exfm_ray.data.location import Location
-from exfm_ray.data.prepare import prepare
+from exfm_ray.data.prepare import WORK, Spread, prepare
+from exfm_ray.data.source import StagedSource
 from exfm_ray.errors import UserError
 
+SUMMARY_FILE = "summary.json"
 
-def prepare_log(config: KuaiRandData, out: Location) -> Iterator[str]:
+
+def prepare_log(config: RawLogData, out: Location, spread: Spread = map) -> Iterator[str]:
     """Prepare what is missing; yields lines for the user.
+
+    Args:
+        spread: maps the work over processes.
 
     Raises:
         UserError: the log lacks something, or `out` holds days that were prepared with other settings.
     """
-    check_kuairand(config)
-    source = KuaiRandSource(config)
+    source = raw_log(config)
     settings = config.model_dump_json(indent=1).encode()
     place = out / SOURCE_FILE
     if place.is_file() and place.read() != settings:
@@ -27,8 +32,14 @@ def prepare_log(config: KuaiRandData, out: Location) -> Iterator[str]:
     if not place.is_file() and out.children():
         raise UserError(f"--out: {out} is not empty and holds no prepared data; name another directory")
     place.write(settings)
-    prepare(source, out)
-    for name, value in source.summary().items():
+    prepare(source, out, spread=spread)
+    work = out / WORK
+    if not (out / SUMMARY_FILE).is_file():
+        summary = (source.over(work) if isinstance(source, StagedSource) else source).summary()
+        (out / SUMMARY_FILE).write(json.dumps(summary, indent=1).encode())
+    work.delete()
+    told: dict[str, Any] = json.loads((out / SUMMARY_FILE).read())
+    for name, value in told.items():
         yield f"{name}: {value}"
     rows = sum(require(out.day(day)).rows for day in range(1, source.days + 1))
     yield f"prepared {source.days} days, {rows} rows: {out}"

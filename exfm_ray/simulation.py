@@ -16,8 +16,9 @@ from exfm_ray.data.commit import committed
 from exfm_ray.data.dataset import Dataset, open_dataset
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
-from exfm_ray.data.prepare import Spread, prepare
+from exfm_ray.data.prepare import WORK, Spread, prepare
 from exfm_ray.data.run_directory import Outcome, RunDirectory
+from exfm_ray.data.source import StagedSource
 from exfm_ray.preflight import check_recipe
 from exfm_ray.progress import watching
 from exfm_ray.quiet import quieten
@@ -67,21 +68,25 @@ def produce(experiment: Experiment, data: Dataset, address: str | None) -> None:
         return
     with ray_cluster(experiment.recipe, address, logs) as workers:
         together(
-            partial(_prepare_days, experiment, data, spread if _is_large(experiment) else map),
+            partial(_prepare_days, experiment, data, spread if _is_large(experiment, data) else map),
             partial(_train_foundation_model, experiment),
             partial(_augment_days, experiment),
             partial(_train_vertical_models, experiment, workers),
         )
 
 
-def _is_large(experiment: Experiment) -> bool:
+def _is_large(experiment: Experiment, data: Dataset) -> bool:
     config = experiment.recipe.data
-    return isinstance(config, DriftData) and config.events_per_day > ROWS_WORTH_SPREADING
+    if isinstance(config, DriftData):
+        return config.events_per_day > ROWS_WORTH_SPREADING
+    return isinstance(data.source, StagedSource)
 
 
 def _prepare_days(experiment: Experiment, data: Dataset, spread: Spread) -> None:
     if data.source is not None:
-        prepare(data.source, Location(experiment.dataset), spread=spread)
+        dataset = Location(experiment.dataset)
+        prepare(data.source, dataset, spread=spread)
+        (dataset / WORK).delete()
 
 
 def _train_foundation_model(experiment: Experiment) -> None:

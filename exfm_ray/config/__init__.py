@@ -4,7 +4,7 @@ A mistake becomes a `UserError` of one line that names the field, the value foun
 No import here is slow, so that a wrong recipe is told at once.
 """
 
-from exfm_ray.config.data import DataConfig, DriftData, KuaiRandData, PartitionsData
+from exfm_ray.config.data import DataConfig, DriftData, KuaiRandData, PartitionsData, RawLogData
 from exfm_ray.config.models import (
     MULTI_TASK_TYPES,
     DcnModel,
@@ -58,6 +58,7 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "PartitionsData",
+    "RawLogData",
     "Recipe",
     "ResourcesConfig",
     "SharedDistillConfig",

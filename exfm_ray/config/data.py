@@ -85,4 +85,7 @@ class PartitionsData(Section):
     path: str = Field(min_length=1)
 
 
+RawLogData = KuaiRandData
+"""Logs in their official files, or prepared from them by `exfm prepare`; each has `path`."""
+
 DataConfig = Annotated[DriftData | KuaiRandData | PartitionsData, Field(discriminator="type")]

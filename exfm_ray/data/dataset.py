@@ -3,11 +3,11 @@
 import json
 from dataclasses import dataclass
 
-from exfm_ray.config import DriftData, KuaiRandData, PartitionsData
+from exfm_ray.config import DataConfig, DriftData, PartitionsData, RawLogData
 from exfm_ray.data.commit import committed, require
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import SCHEMA_FILE, read_schema
-from exfm_ray.data.source import DaySource
+from exfm_ray.data.source import DaySource, LogSource
 from exfm_ray.errors import UserError
 from exfm_ray.schema import Schema
 
@@ -25,7 +25,7 @@ class Dataset:
     prepared: Location | None = None
 
 
-def open_dataset(config: DriftData | KuaiRandData | PartitionsData) -> Dataset:
+def open_dataset(config: DataConfig) -> Dataset:
     """Look at the data without writing anything.
 
     Raises:
@@ -38,21 +38,30 @@ def open_dataset(config: DriftData | KuaiRandData | PartitionsData) -> Dataset:
         return Dataset(stream.schema(), stream.days, source=stream)
     place = Location.of(config.path)
     if isinstance(config, PartitionsData) or (place / SCHEMA_FILE).is_file():
-        if isinstance(config, KuaiRandData):
+        if not isinstance(config, PartitionsData):
             _check_settings(config, place)
         return _open_prepared(place)
+    log = raw_log(config)
+    return Dataset(log.schema(), log.days, source=log)
+
+
+def raw_log(config: RawLogData) -> LogSource:
+    """The raw log that a recipe names, checked: the one place that knows which reader a `type` means.
+
+    Raises:
+        UserError: a file, a column or a value is missing or wrong.
+    """
     from exfm_ray.data.kuairand import KuaiRandSource
     from exfm_ray.data.kuairand_check import check_kuairand
 
     check_kuairand(config)
-    log = KuaiRandSource(config)
-    return Dataset(log.schema(), log.days, source=log)
+    return KuaiRandSource(config)
 
 
-def _check_settings(config: KuaiRandData, place: Location) -> None:
+def _check_settings(config: RawLogData, place: Location) -> None:
     """Refuse days that were prepared with other settings than the recipe states and the report would show."""
     if not (place / SOURCE_FILE).is_file():
-        raise UserError(f"data.path: {place} has no {SOURCE_FILE}; name what `exfm prepare kuairand` wrote")
+        raise UserError(f"data.path: {place} has no {SOURCE_FILE}; name what `exfm prepare {config.type}` wrote")
     prepared = json.loads((place / SOURCE_FILE).read())
     for field, value in config.model_dump(mode="json", exclude={"path"}).items():
         if prepared.get(field) != value:

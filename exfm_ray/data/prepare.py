@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
-from exfm_ray.data.commit import CommittedFile, Stopwatch, require, sweep
+from exfm_ray.data.commit import CommittedFile, Stopwatch, committed, require, sweep
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import (
     SCHEMA_FILE,
@@ -14,17 +15,20 @@ from exfm_ray.data.partitions import (
     write_partition_part,
     write_schema,
 )
-from exfm_ray.data.source import DaySource
+from exfm_ray.data.source import DaySource, Stage, StagedSource, piece_directory
 from exfm_ray.errors import DataError, UserError
 from exfm_ray.schema import Schema
+
+Made = TypeVar("Made")
+
+WORK = "work"
+"""beside the days while they are prepared: what the stages of a raw log have made"""
 
 
 class Spread(Protocol):
     """Maps a picklable function over arguments, in order, in any processes; `map` does it in this one."""
 
-    def __call__(
-        self, function: Callable[[int], CommittedFile], arguments: Sequence[int], /
-    ) -> Iterable[CommittedFile]: ...
+    def __call__(self, function: Callable[[int], Made], arguments: Sequence[int], /) -> Iterable[Made]: ...
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,32 @@ def prepare(
     done = committed_days(dataset)
     for day in done:
         _check_day(dataset, day, schema)
-    for day in sorted({*range(1, source.days + 1)} - {*done}):
+    missing = sorted({*range(1, source.days + 1)} - {*done})
+    if missing and isinstance(source, StagedSource):
+        source = _staged(source, dataset / WORK, spread)
+    for day in missing:
         stopwatch = Stopwatch.start()
         directory = dataset.day(day)
         sweep(directory)
         files = list(spread(DayWriter(source, dataset, day), range(source.parts(day))))
         commit_partition(directory, files, day, schema, stopwatch)
         on_day(day)
+
+
+def _staged(source: StagedSource, work: Location, spread: Spread) -> StagedSource:
+    """The source over its finished stages; pieces that are there are not made again."""
+    for stage in source.stages():
+        missing = [p for p in range(stage.pieces) if committed(piece_directory(work, stage.name, p)) is None]
+        for _ in spread(partial(_make_piece, stage, work), missing):
+            pass
+    return source.over(work)
+
+
+def _make_piece(stage: Stage, work: Location, piece: int) -> None:
+    directory = piece_directory(work, stage.name, piece)
+    sweep(directory)
+    stage.make(work, piece)
+    require(directory)
 
 
 def _claim(dataset: Location, schema: Schema) -> None:

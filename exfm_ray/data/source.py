@@ -1,9 +1,12 @@
 """Where days come from: raw data or the synthetic stream, one time slice at a time."""
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from exfm_ray.data.location import Location
 from exfm_ray.schema import Schema
 
 
@@ -24,3 +27,44 @@ class DaySource(Protocol):
     def part(self, day: int, part: int) -> pa.Table:
         """One time slice, rows in event-time order, columns as `partitions.arrow_schema(self.schema())`."""
         ...
+
+
+@runtime_checkable
+class LogSource(DaySource, Protocol):
+    """Days from raw logs, which have something to tell about what was read and dropped."""
+
+    def summary(self) -> dict[str, Any]:
+        """What was read, for the user: counts, rates, and what was dropped and why. Asked after the last day."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step over all of a raw log before its days can be made, cut into pieces that are made each on its own.
+
+    A piece commits the directory `piece_directory(work, name, piece)`, so that a killed preparation goes on from the
+    pieces that are there. Pieces of one stage know nothing of each other; a stage begins when the one before is done.
+    """
+
+    name: str
+    pieces: int
+    make: Callable[[Location, int], None]
+    """(work, piece) → commits the piece; picklable, and bounded in memory whatever the size of the log"""
+
+
+@runtime_checkable
+class StagedSource(LogSource, Protocol):
+    """Days from a raw log too large or too little ordered to cut days out of it at once."""
+
+    def stages(self) -> tuple[Stage, ...]:
+        """In order."""
+        ...
+
+    def over(self, work: Location) -> "StagedSource":
+        """The same source, whose `part` and `summary` read what the stages left in `work`."""
+        ...
+
+
+def piece_directory(work: Location, stage: str, piece: int) -> Location:
+    """Where a piece of a stage is committed."""
+    return work / stage / f"piece={piece:05d}"

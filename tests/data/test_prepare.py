@@ -5,25 +5,30 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from exfm_ray.data.commit import committed
+from exfm_ray.data.commit import Stopwatch, commit, committed
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import (
     arrow_schema,
     committed_days,
     read_rows,
     read_schema,
+    write_part,
     write_schema,
 )
 from exfm_ray.data.prepare import prepare
+from exfm_ray.data.source import Stage, piece_directory
 from exfm_ray.errors import DataError, UserError
+from exfm_ray.schema import Schema
 
 DAYS = 4
 
@@ -203,3 +208,70 @@ def test_days_committed_by_others_are_kept(tmp_path: Path, sources: ModuleType) 
     assert told == [2]
     assert committed(day_three) == manifest
     assert content(dataset) == expected_content(source)
+
+
+def scatter(work: Location, piece: int) -> None:
+    """Rows of the piece's own range, with a note of who read it."""
+    directory = piece_directory(work, "scatter", piece)
+    ids = np.arange(piece * 10, piece * 10 + 10)
+    commit(directory, [write_part(directory, 0, pa.table({"id": ids}))], {}, Stopwatch.start())
+
+
+@dataclass(frozen=True)
+class ScatteredSource:
+    """One day whose rows lie in pieces, the later piece earlier in time."""
+
+    work: Location | None = None
+    days: int = 1
+
+    def schema(self) -> Schema:
+        return Schema(features=(), tasks=("click",), domains=("all",), stages=("later",))
+
+    def parts(self, day: int) -> int:
+        return 1
+
+    def stages(self) -> tuple[Stage, ...]:
+        return (Stage("scatter", 3, scatter),)
+
+    def over(self, work: Location) -> "ScatteredSource":
+        return ScatteredSource(work)
+
+    def summary(self) -> dict[str, Any]:
+        return {"pieces": 3}
+
+    def part(self, day: int, part: int) -> pa.Table:
+        assert self.work is not None
+        pieces = [piece_directory(self.work, "scatter", piece) for piece in (2, 1, 0)]
+        ids = np.concatenate([next(read_rows(piece, ["id"]))["id"].to_numpy() for piece in pieces])
+        columns = {"event_id": ids, "event_time": np.arange(30), "domain": ids * 0, "stage": ids * 0}
+        expected = arrow_schema(self.schema())
+        columns["label_click"] = ids % 2
+        return pa.table([pa.array(columns[f.name]).cast(f.type) for f in expected], schema=expected)
+
+
+def test_stages_come_before_the_days_and_are_not_made_again(tmp_path: Path) -> None:
+    dataset = Location.of(str(tmp_path))
+    scatter(dataset / "work", 1)
+    before = committed(piece_directory(dataset / "work", "scatter", 1))
+    prepare(ScatteredSource(), dataset)
+    assert committed(piece_directory(dataset / "work", "scatter", 1)) == before
+    (day,) = read_rows(dataset.day(1), ["event_id"])
+    assert day["event_id"].to_pylist() == [*range(20, 30), *range(10, 20), *range(10)]
+
+
+def test_days_that_are_there_need_no_stages(tmp_path: Path) -> None:
+    dataset = Location.of(str(tmp_path))
+    prepare(ScatteredSource(), dataset)
+    (dataset / "work").delete()
+    prepare(ScatteredSource(), dataset)
+    assert not (dataset / "work").children()
+
+
+def test_a_stage_that_commits_nothing_is_told(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Forgetful(ScatteredSource):
+        def stages(self) -> tuple[Stage, ...]:
+            return (Stage("scatter", 1, lambda work, piece: None),)
+
+    with pytest.raises(DataError, match="is not committed"):
+        prepare(Forgetful(), Location.of(str(tmp_path)))
