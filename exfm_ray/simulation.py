@@ -52,11 +52,12 @@ def simulate(recipe: Recipe, run: RunDirectory, address: str | None, console: Co
 
 
 def produce(experiment: Experiment, data: Dataset, address: str | None) -> None:
-    """Days → FM → supervision → VMs."""
+    """Days → labels in time → FM → supervision → VMs."""
     logs = experiment.run.local_directory() / "logs"
     quieten(logs)
     if experiment.recipe.resources.mode == "local":
         _prepare_days(experiment, data, map)
+        _join_feedback(experiment)
         _train_foundation_model(experiment)
         _augment_days(experiment)
         _train_vertical_models(experiment, workers=1)
@@ -64,6 +65,7 @@ def produce(experiment: Experiment, data: Dataset, address: str | None) -> None:
     with ray_cluster(experiment.recipe, address, logs) as workers:
         together(
             partial(_prepare_days, experiment, data, spread if _is_large(experiment) else map),
+            partial(_join_feedback, experiment),
             partial(_train_foundation_model, experiment),
             partial(_augment_days, experiment),
             partial(_train_vertical_models, experiment, workers),
@@ -78,6 +80,12 @@ def _is_large(experiment: Experiment) -> bool:
 def _prepare_days(experiment: Experiment, data: Dataset, spread: Spread) -> None:
     if data.source is not None:
         prepare(data.source, Location(experiment.dataset), spread=spread)
+
+
+def _join_feedback(experiment: Experiment) -> None:
+    from exfm_ray.das.feedback import join_days
+
+    join_days(experiment)
 
 
 def _train_foundation_model(experiment: Experiment) -> None:
