@@ -1,6 +1,6 @@
 """What a recipe and its data must agree on, checked before anything is started or written."""
 
-from exfm_ray.config import MULTI_TASK_TYPES, DminModel, ModelConfig, Recipe, VerticalModelConfig
+from exfm_ray.config import MULTI_TASK_TYPES, DminModel, FeedbackConfig, ModelConfig, Recipe, VerticalModelConfig
 from exfm_ray.data.dataset import Dataset
 from exfm_ray.errors import UserError
 from exfm_ray.schema import Schema
@@ -28,6 +28,8 @@ def check_recipe(recipe: Recipe, data: Dataset) -> None:
     for task in recipe.distill.tasks:
         if task not in tasks:
             raise UserError(f"distill.tasks: {task!r} is no task of the data; choose from {', '.join(tasks)}")
+    if recipe.das.feedback is not None:
+        _check_feedback(recipe.das.feedback, data.schema)
     first, supervised = recipe.first_vm_day, recipe.first_supervised_day
     if first < supervised:
         raise UserError(
@@ -53,6 +55,19 @@ def _check_vm(where: str, vm: VerticalModelConfig, data: Dataset) -> None:
         if value not in known:
             raise UserError(f"{where}.{field}: {value!r} is not in the data; choose one of {', '.join(known)}")
     _check_model(f"{where}.model", vm.model, schema.for_vm(), tasks=1)
+
+
+def _check_feedback(feedback: FeedbackConfig, schema: Schema) -> None:
+    for task in feedback.windows:
+        if task not in schema.tasks:
+            raise UserError(
+                f"das.feedback.windows: {task!r} is no task of the data; choose from {', '.join(schema.tasks)}"
+            )
+    if not schema.has_delays:
+        raise UserError(
+            "das.feedback: is given, but the data does not say when its labels came (no delay_<task> columns); leave "
+            "das.feedback out, or choose data that does, such as type drift"
+        )
 
 
 def _check_model(where: str, config: ModelConfig, schema: Schema, tasks: int) -> None:

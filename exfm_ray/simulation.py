@@ -57,11 +57,12 @@ def simulate(recipe: Recipe, run: RunDirectory, address: str | None, console: Co
 
 
 def produce(experiment: Experiment, data: Dataset, address: str | None) -> None:
-    """Days → FM → supervision → VMs."""
+    """Days → labels in time → FM → supervision → VMs."""
     logs = experiment.run.local_directory() / "logs"
     quieten(logs)
     if experiment.recipe.resources.mode == "local":
         _prepare_days(experiment, data, map)
+        _join_feedback(experiment)
         _train_foundation_model(experiment)
         _augment_days(experiment)
         _train_vertical_models(experiment, workers=1)
@@ -69,6 +70,7 @@ def produce(experiment: Experiment, data: Dataset, address: str | None) -> None:
     with ray_cluster(experiment.recipe, address, logs) as workers:
         together(
             partial(_prepare_days, experiment, data, spread if _is_large(experiment, data) else map),
+            partial(_join_feedback, experiment),
             partial(_train_foundation_model, experiment),
             partial(_augment_days, experiment),
             partial(_train_vertical_models, experiment, workers),
@@ -87,6 +89,12 @@ def _prepare_days(experiment: Experiment, data: Dataset, spread: Spread) -> None
         dataset = Location(experiment.dataset)
         prepare(data.source, dataset, spread=spread)
         (dataset / WORK).delete()
+
+
+def _join_feedback(experiment: Experiment) -> None:
+    from exfm_ray.das.feedback import join_days
+
+    join_days(experiment)
 
 
 def _train_foundation_model(experiment: Experiment) -> None:

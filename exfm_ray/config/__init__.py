@@ -5,6 +5,7 @@ No import here is slow, so that a wrong recipe is told at once.
 """
 
 from exfm_ray.config.data import DataConfig, DriftData, KuaiRandData, PartitionsData, RawLogData
+from exfm_ray.config.feedback import FeedbackConfig
 from exfm_ray.config.models import (
     MULTI_TASK_TYPES,
     DcnModel,
@@ -49,6 +50,7 @@ __all__ = [
     "DriftData",
     "EvaluateConfig",
     "FamModel",
+    "FeedbackConfig",
     "FirstOrderStart",
     "FmFamModel",
     "FoundationModelConfig",

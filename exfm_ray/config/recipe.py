@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from exfm_ray.config.data import DataConfig
+from exfm_ray.config.feedback import FeedbackConfig
 from exfm_ray.config.models import DcnV2Model, DeepFamModel, ModelConfig
 from exfm_ray.config.pointer import POINTER_FORM, pointer_place
 from exfm_ray.config.section import Name, Positive, Section, Width
@@ -100,6 +101,7 @@ class DasConfig(Section):
         default=None,
         description=f"where the latest pointer lives: {POINTER_FORM}, with the run's name added; left out: in the run",
     )
+    feedback: FeedbackConfig | None = Field(default=None, description="left out: all labels are there at once")
 
     @field_validator("pointer")
     @classmethod

@@ -21,7 +21,7 @@ class Batch:
 
     inputs: Inputs
     labels: torch.Tensor
-    """(B, tasks) float32, 0 or 1"""
+    """(B, tasks) float32, 0 or 1; NaN where a label came too late and is left out"""
     fm_probs: torch.Tensor | None
     """(B, tasks) float32 in [0, 1]; None without supervision"""
 
@@ -40,9 +40,19 @@ def to_batch(table: pa.Table, traffic: Traffic, *, supervised: bool) -> Batch:
     return Batch(encode(table, traffic.schema), labels, fm_probs)
 
 
-def day_batches(traffic: Traffic, day: int, size: int, supervision: Location | None = None) -> Iterator[Batch]:
-    """Batches of exactly `size` rows in event-time order, but for the day's last one."""
-    for table in rebatch(traffic.rows(day, supervision), max(CHUNK_ROWS // size, 1) * size):
+def day_batches(
+    traffic: Traffic,
+    day: int,
+    size: int,
+    supervision: Location | None = None,
+    feedback: Location | None = None,
+) -> Iterator[Batch]:
+    """Batches of exactly `size` rows in event-time order, but for the day's last one.
+
+    Args:
+        feedback: the side-car of labels to train on; None takes the partition's complete ones.
+    """
+    for table in rebatch(traffic.rows(day, supervision, feedback=feedback), max(CHUNK_ROWS // size, 1) * size):
         whole = to_batch(table, traffic, supervised=supervision is not None)
         for start in range(0, len(whole), size):
             yield whole.rows(start, min(start + size, len(whole)))

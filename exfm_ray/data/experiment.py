@@ -72,6 +72,15 @@ class Experiment(BaseModel):
     def supervision(self, day: int) -> Location:
         return self.run.supervision(self.recipe.fm.name, day)
 
+    def feedback(self, day: int) -> Location | None:
+        """The labels that models train on; None where they are those of the partition, complete."""
+        return self.run.feedback.day(day) if self.recipe.das.feedback is not None else None
+
+    @property
+    def joined_days(self) -> list[int]:
+        """Days whose labels are joined: those that a model trains on, where there is a feedback window."""
+        return sorted({*self.fm_days, *self.vm_days}) if self.recipe.das.feedback is not None else []
+
     def outcome_files(self) -> list[Location]:
         """One per line of results.jsonl, in its order: VM, method, seed, evaluated day."""
         return [

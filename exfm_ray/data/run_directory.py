@@ -74,6 +74,11 @@ class RunDirectory:
     def supervision(self, fm: str, day: int) -> Location:
         return (self.root / "supervision" / fm).day(day)
 
+    @property
+    def feedback(self) -> Location:
+        """The days' labels as they were known when their feedback windows had closed."""
+        return self.root / "feedback"
+
     def snapshots(self, model: str) -> Location:
         return self.root / "snapshots" / model
 

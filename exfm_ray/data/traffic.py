@@ -1,9 +1,11 @@
-"""Which rows of a day a model sees: the whole traffic or one VM's part, with its supervision beside it."""
+"""Which rows of a day a model sees: the whole traffic or one VM's part, with what side-cars say about them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import read_rows, select_rows
@@ -35,31 +37,62 @@ class Traffic:
     stage: int | None = None
 
     def rows(
-        self, day: int, supervision: Location | None = None, extra_columns: Sequence[str] = ()
+        self,
+        day: int,
+        supervision: Location | None = None,
+        extra_columns: Sequence[str] = (),
+        feedback: Location | None = None,
     ) -> Iterator[pa.Table]:
-        """The traffic's rows of a day in order, with the FM's columns where a side-car is given.
+        """The traffic's rows of a day in order.
+
+        Args:
+            supervision: a side-car whose FM columns come beside the rows.
+            feedback: a side-car whose labels stand for the partition's complete ones: float32, NaN where a label is
+                left out. A row without any label is no row.
 
         Raises:
-            DataError: the side-car is not row-aligned with the partition.
+            DataError: a side-car is not row-aligned with the partition.
         """
         columns = [EVENT_ID, DOMAIN, STAGE, *(feature.name for feature in self.schema.features)]
         columns += [label_column(task) for task in self.tasks] + list(extra_columns)
         tables = read_rows(self.dataset.day(day), list(dict.fromkeys(columns)), CHUNK_ROWS)
         if supervision is not None:
-            tables = _beside(tables, supervision, self.tasks)
+            tables = _supervised(tables, supervision, self.tasks)
+        if feedback is not None:
+            tables = _relabelled(tables, feedback, self.tasks)
         return (select_rows(table, self.domain, self.stage) for table in tables)
 
 
-def _beside(tables: Iterator[pa.Table], supervision: Location, tasks: Sequence[str]) -> Iterator[pa.Table]:
-    """Partition rows with the FM's columns. Ids are compared row by row: a shifted side-car would poison quietly."""
-    columns = [supervision_column(task) for task in tasks]
-    sidecar = read_rows(supervision, [EVENT_ID, *columns, FM_SNAPSHOT], CHUNK_ROWS)
-    for table in tables:
-        beside = next(sidecar, None)
-        if beside is None or not table[EVENT_ID].equals(beside[EVENT_ID]):
-            raise DataError(f"supervision {supervision} is not row-aligned with its day partition")
-        for name in (*columns, FM_SNAPSHOT):
+def _supervised(tables: Iterator[pa.Table], supervision: Location, tasks: Sequence[str]) -> Iterator[pa.Table]:
+    """Partition rows with the FM's columns."""
+    names = [*(supervision_column(task) for task in tasks), FM_SNAPSHOT]
+    for table, beside in _beside(tables, supervision, names, "supervision"):
+        for name in names:
             table = table.append_column(name, beside[name])
         yield table
-    if next(sidecar, None) is not None:
-        raise DataError(f"supervision {supervision} has more rows than its day partition")
+
+
+def _relabelled(tables: Iterator[pa.Table], feedback: Location, tasks: Sequence[str]) -> Iterator[pa.Table]:
+    """Partition rows with the labels that came in time."""
+    names = [label_column(task) for task in tasks]
+    for table, beside in _beside(tables, feedback, names, "feedback"):
+        has_label = pa.array(np.zeros(table.num_rows, dtype=bool))
+        for name in names:
+            has_label = pc.or_(has_label, beside[name].is_valid())
+            labels = pc.fill_null(beside[name].cast(pa.float32()), float("nan"))
+            table = table.set_column(table.schema.get_field_index(name), name, labels)
+        yield table.filter(has_label)
+
+
+def _beside(
+    tables: Iterator[pa.Table], sidecar: Location, columns: Sequence[str], what: str
+) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Partition rows and a side-car's. Ids are compared row by row: a shifted side-car would poison quietly."""
+    others = read_rows(sidecar, [EVENT_ID, *columns], CHUNK_ROWS)
+    for table in tables:
+        beside = next(others, None)
+        if beside is None or not table[EVENT_ID].equals(beside[EVENT_ID]):
+            raise DataError(f"{what} {sidecar} is not row-aligned with its day partition")
+        yield table, beside
+    if next(others, None) is not None:
+        raise DataError(f"{what} {sidecar} has more rows than its day partition")

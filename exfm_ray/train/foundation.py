@@ -19,9 +19,16 @@ from exfm_ray.train.optimizers import build_optimizers
 from exfm_ray.train.process import training_device
 
 
-def multi_task_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Sum over tasks of the mean binary cross-entropy. Both: (B, tasks)."""
-    return functional.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(dim=0).sum()
+def multi_task_loss(logits: torch.Tensor, labels: torch.Tensor, known: torch.Tensor | None = None) -> torch.Tensor:
+    """Sum over tasks of the mean binary cross-entropy over the rows that have the task's label. All: (B, tasks).
+
+    Args:
+        known: where there is a label; None says everywhere.
+    """
+    if known is None:
+        return functional.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(dim=0).sum()
+    losses = functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
+    return ((losses * known).sum(dim=0) / known.sum(dim=0).clamp(min=1)).sum()
 
 
 def train_batch(model: Model, batch: Batch, optimizers: list[Optimizer], device: torch.device) -> None:
@@ -29,7 +36,9 @@ def train_batch(model: Model, batch: Batch, optimizers: list[Optimizer], device:
     model.train()
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
-    loss = multi_task_loss(model(batch.inputs.to(device)), batch.labels.to(device))
+    known = ~batch.labels.isnan()
+    mask = None if known.all() else known.to(device)
+    loss = multi_task_loss(model(batch.inputs.to(device)), batch.labels.to(device), mask)
     loss.backward()  # type: ignore[no-untyped-call]
     for optimizer in optimizers:
         optimizer.step()
@@ -56,10 +65,13 @@ def train_foundation_stream(settings: dict[str, Any]) -> None:
         _publish(experiment, model, day_done, int(checkpoint.about["rows"]), rows_seen, Stopwatch.start())
     timeout = experiment.recipe.resources.wait_timeout_seconds
     for day in range(day_done + 1, experiment.fm_days.stop):
-        rows = wait_until_committed(Location(experiment.dataset).day(day), timeout, f"the partition of day {day}").rows
-        stopwatch = Stopwatch.start()
-        for batch in day_batches(traffic, day, config.optimizer.batch_size):
+        wait_until_committed(Location(experiment.dataset).day(day), timeout, f"the partition of day {day}")
+        if (feedback := experiment.feedback(day)) is not None:
+            wait_until_committed(feedback, timeout, f"the feedback of day {day}")
+        stopwatch, rows = Stopwatch.start(), 0
+        for batch in day_batches(traffic, day, config.optimizer.batch_size, feedback=feedback):
             train_batch(model, batch, list(optimizers.values()), device)
+            rows += len(batch)
         rows_seen += rows
         save_checkpoint(place, day, model, optimizers, {"rows": rows, "rows_seen": rows_seen}, stopwatch)
         _publish(experiment, model, day, rows, rows_seen, stopwatch)

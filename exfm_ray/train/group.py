@@ -68,9 +68,14 @@ class VariantGroup:
         return {name: np.concatenate(values) for name, values in parts.items()}
 
     def _train(self, variants: Sequence[Variant], day: int) -> None:
+        """On the labels that came inside the feedback window, where there is one."""
+        supervision, feedback = self.experiment.supervision(day), self.experiment.feedback(day)
+        if feedback is not None:
+            timeout = self.experiment.recipe.resources.wait_timeout_seconds
+            wait_until_committed(feedback, timeout, f"the feedback of day {day}")
         stopwatch = Stopwatch.start(len(variants))
         rows = positives = 0
-        for batch in day_batches(self.traffic, day, self.vm.optimizer.batch_size, self.experiment.supervision(day)):
+        for batch in day_batches(self.traffic, day, self.vm.optimizer.batch_size, supervision, feedback):
             rows += len(batch)
             positives += int(batch.labels[:, 0].sum())
             for variant in variants:
