@@ -38,7 +38,7 @@ def run(
 ) -> None:
     """Run a recipe to its report. Starting the same command again goes on where it stopped."""
     with _telling() as tell:
-        from exfm_ray.config import TheoryRecipe
+        from exfm_ray.config import GridRecipe, TheoryRecipe
         from exfm_ray.recipe import read_any_recipe
 
         parsed = read_any_recipe(recipe, edits or [])
@@ -52,6 +52,10 @@ def run(
             from exfm_ray.theory_run import run_theory
 
             run_theory(parsed, directory)
+        elif isinstance(parsed, GridRecipe):
+            from exfm_ray.grid import run_grid
+
+            run_grid(parsed, directory, address, tell.console)
         else:
             from exfm_ray.simulation import simulate
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from exfm_ray.config import Recipe, TheoryRecipe
+from exfm_ray.config import GridRecipe, Recipe, TheoryRecipe
 from exfm_ray.errors import UserError
 
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -25,11 +25,13 @@ def read_recipe(path: str, edits: Sequence[str] = ()) -> Recipe:
     recipe = read_any_recipe(path, edits)
     if isinstance(recipe, TheoryRecipe):
         raise UserError(f"RECIPE: {path} is of a theorem and has no models; name one of a simulation")
+    if isinstance(recipe, GridRecipe):
+        raise UserError(f"RECIPE: {path} is a grid of several FMs; name a recipe with one `fm`")
     return recipe
 
 
-def read_any_recipe(path: str, edits: Sequence[str] = ()) -> Recipe | TheoryRecipe:
-    """A recipe from a YAML file, edited; one with the field `theorem` is a theorem's.
+def read_any_recipe(path: str, edits: Sequence[str] = ()) -> Recipe | GridRecipe | TheoryRecipe:
+    """A recipe from a YAML file, edited; one with the field `theorem` is a theorem's, one with `fms` a grid's.
 
     Raises:
         UserError: the file, an edit or a field is wrong.
@@ -44,7 +46,9 @@ def read_any_recipe(path: str, edits: Sequence[str] = ()) -> Recipe | TheoryReci
         raise UserError(f"RECIPE: {path} holds no mapping of fields; begin with `name: …`")
     for edit in edits:
         apply_edit(content, edit)
-    return _validated(TheoryRecipe, content) if "theorem" in content else validated(content)
+    if "theorem" in content:
+        return _validated(TheoryRecipe, content)
+    return _validated(GridRecipe, content) if "fms" in content else validated(content)
 
 
 def validated(content: dict[str, Any]) -> Recipe:

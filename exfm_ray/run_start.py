@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from exfm_ray.config import Recipe, TheoryRecipe
+from exfm_ray.config import GridRecipe, Recipe, TheoryRecipe
 from exfm_ray.data.location import Location
 from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.errors import UserError
@@ -49,7 +49,7 @@ def holding(out: Location) -> Iterator[None]:
         lock.close()
 
 
-def claim_run(run: RunDirectory, recipe: Recipe | TheoryRecipe, prepared: Location | None) -> None:
+def claim_run(run: RunDirectory, recipe: Recipe | GridRecipe | TheoryRecipe, prepared: Location | None) -> None:
     """Write `recipe.yaml`, or check that the one there is the same but for what changes no result.
 
     Raises:

@@ -39,12 +39,26 @@ def simulate(recipe: Recipe, run: RunDirectory, address: str | None, console: Co
         UserError: the recipe does not fit its data, the cluster or the pointer's store does not answer, or the run
             directory holds another recipe. Nothing is written.
     """
-    from exfm_ray.das.pointer_at import check_pointer
-
     data = open_dataset(recipe.data)
     check_recipe(recipe, data)
+    check_doors(recipe, address)
+    simulate_on(data, recipe, run, address, console)
+
+
+def check_doors(recipe: Recipe, address: str | None) -> None:
+    """Knock where a run will have to go in.
+
+    Raises:
+        UserError: the cluster or the pointer's store does not answer.
+    """
+    from exfm_ray.das.pointer_at import check_pointer
+
     check_address(address)
     check_pointer(recipe.das.pointer)
+
+
+def simulate_on(data: Dataset, recipe: Recipe, run: RunDirectory, address: str | None, console: Console) -> None:
+    """`simulate`, after its checks."""
     with holding(run.root):
         claim_run(run, recipe, data.prepared)
         experiment = Experiment(

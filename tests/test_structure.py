@@ -28,6 +28,7 @@ LAYERS = [
         "model_table",
         "export",
         "simulation",
+        "grid",
         "theory_run",
     },
     {"report"},

@@ -1,6 +1,6 @@
 """The recipe itself: FM, VMs, methods, and how all of it is run."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -72,14 +72,22 @@ class VerticalModelConfig(Section):
     )
 
 
-class EvaluateConfig(Section):
-    """Which days report."""
+FIRST_WINDOW_DAY = 5
+"""of the paper's 8-day protocol: the FM is trained on days 1 to 4 before its first supervision"""
 
-    protocol: Literal["streaming"] = "streaming"
+
+class EvaluateConfig(Section):
+    """Which days train and which report."""
+
+    protocol: Literal["streaming", "windows"] = Field(
+        default="streaming",
+        description="streaming: VMs go on from day to day; windows: each day trains fresh VMs, tested on the next "
+        "(the paper's 8-day protocol, 4.1.1: from day 5, three times to day 8)",
+    )
     train_from_day: int | None = Field(
         default=None,
         ge=1,
-        description="first day that VMs train on, all methods alike; left out: the first supervised",
+        description="first day that VMs train on, all methods alike; left out: the first supervised, or 5 with windows",
     )
 
 
@@ -142,13 +150,12 @@ class ResourcesConfig(Section):
         return self
 
 
-class Recipe(Section):
-    """One simulation."""
+class SimulationSections(Section):
+    """What a recipe says beside its FM."""
 
     name: Name
     seeds: tuple[Annotated[int, Field(ge=0, le=2**31)], ...] = Field(default=(0,), min_length=1)
     data: DataConfig
-    fm: FoundationModelConfig = FoundationModelConfig()
     vms: tuple[VerticalModelConfig, ...] = Field(min_length=1)
     methods: tuple[Method, ...] = Field(default=METHODS, min_length=1)
     distill: SharedDistillConfig = SharedDistillConfig()
@@ -181,11 +188,7 @@ class Recipe(Section):
         return content | {"distill": shared | {"tasks": tasks}, "vms": vms}
 
     @model_validator(mode="after")
-    def _check(self) -> "Recipe":
-        names = [vm.name for vm in self.vms] + [self.fm.name]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"the name {name!r} is given to more than one of fm and vms; rename one")
+    def _check_repeats(self) -> Self:
         for values, what in ((self.seeds, "seeds"), (self.methods, "methods")):
             if len(set(values)) != len(values):
                 raise ValueError(f"{what} repeats a value; leave each once")
@@ -193,6 +196,17 @@ class Recipe(Section):
 
     def methods_of(self, vm: VerticalModelConfig) -> tuple[Method, ...]:
         return vm.methods if vm.methods is not None else self.methods
+
+
+class Recipe(SimulationSections):
+    """One simulation."""
+
+    fm: FoundationModelConfig = FoundationModelConfig()
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        _each_once([vm.name for vm in self.vms] + [self.fm.name], "fm and vms")
+        return self
 
     @property
     def first_supervised_day(self) -> int:
@@ -202,7 +216,44 @@ class Recipe(Section):
     @property
     def first_vm_day(self) -> int:
         """The first day that VMs train on."""
-        return self.evaluate.train_from_day or self.first_supervised_day
+        first = FIRST_WINDOW_DAY if self.evaluate.protocol == "windows" else self.first_supervised_day
+        return self.evaluate.train_from_day or first
+
+
+PaperTable = Literal["table2", "table3", "table4"]
+"""Those whose numbers the paper states."""
+
+
+class GridRecipe(SimulationSections):
+    """Several simulations on the same days: every FM teaches every VM (the paper's Tables 2 to 5)."""
+
+    fms: tuple[FoundationModelConfig, ...] = Field(min_length=1)
+    paper: PaperTable | None = Field(default=None, description="whose numbers stand beside those measured")
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        _each_once([vm.name for vm in self.vms] + [fm.name for fm in self.fms], "fms and vms")
+        return self
+
+    def simulations(self) -> tuple[Recipe, ...]:
+        """One per FM, in order. What has no teacher (none) is run once, in the first."""
+        content = self.model_dump(exclude={"fms", "paper", "vms"})
+        recipes = []
+        for place, fm in enumerate(self.fms):
+            methods = {vm.name: self._taught(vm, with_none=place == 0) for vm in self.vms}
+            vms = [vm.model_dump() | {"methods": methods[vm.name]} for vm in self.vms if methods[vm.name]]
+            if vms:
+                recipes.append(Recipe.model_validate(content | {"fm": fm.model_dump(), "vms": vms}))
+        return tuple(recipes)
+
+    def _taught(self, vm: VerticalModelConfig, with_none: bool) -> tuple[Method, ...]:
+        return tuple(method for method in self.methods_of(vm) if with_none or method != "none")
+
+
+def _each_once(names: list[str], where: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"the name {name!r} is given to more than one of {where}; rename one")
 
 
 def _completed(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

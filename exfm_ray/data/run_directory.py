@@ -68,6 +68,18 @@ class RunDirectory:
     def is_of_a_theorem(self) -> bool:
         return self.recipe_file.is_file() and "theorem" in self.resolved()["recipe"]
 
+    def is_of_a_grid(self) -> bool:
+        return self.recipe_file.is_file() and "fms" in self.resolved()["recipe"]
+
+    def of_fm(self, fm: str) -> "RunDirectory":
+        """The simulation of one FM of a grid, over the grid's days."""
+        return RunDirectory(self.root / f"fm={fm}")
+
+    def fms(self) -> list["RunDirectory"]:
+        """The simulations of a grid that were begun, in its order."""
+        runs = [self.of_fm(fm["name"]) for fm in self.resolved()["recipe"]["fms"]]
+        return [run for run in runs if run.recipe_file.is_file()]
+
     def recipe(self) -> Recipe:
         return Recipe.model_validate(self.resolved()["recipe"])
 

@@ -13,13 +13,14 @@ from exfm_ray.report import wording
 from exfm_ray.report.bias import bias_rows
 from exfm_ray.report.control import matched_controls, uncontrolled
 from exfm_ray.report.figures import timeline_drawing, vm_drawings
+from exfm_ray.report.grid import grid_content
 from exfm_ray.report.results import Results, read_results
 from exfm_ray.report.statistics import ordering
 from exfm_ray.report.tables import day_rows, variant_rows
 from exfm_ray.report.theory import theory_content
 from exfm_ray.report.work import STEP_KINDS, read_work, timeline, totals
 
-TEMPLATE, THEORY_TEMPLATE = "report.html.j2", "theory.html.j2"
+TEMPLATE, THEORY_TEMPLATE, GRID_TEMPLATE = "report.html.j2", "theory.html.j2", "grid.html.j2"
 
 
 def write_report(run: RunDirectory) -> Location:
@@ -33,6 +34,10 @@ def write_report(run: RunDirectory) -> Location:
     """
     if run.is_of_a_theorem():
         page = _environment().get_template(THEORY_TEMPLATE).render(theory_content(run), plotly=Markup(get_plotlyjs()))
+    elif run.is_of_a_grid():
+        page = _environment().get_template(GRID_TEMPLATE).render(grid_content(run))
+        for fm in run.fms():
+            write_report(fm)
     else:
         page = _environment().get_template(TEMPLATE).render(_content(run, read_results(run)))
     run.report_file.write(page.encode())

@@ -73,9 +73,15 @@ def run_sentence(recipe: Recipe, results: Results) -> str:
     return (
         f"One foundation model ({recipe.fm.name}, {recipe.fm.model.type}) taught "
         f"{counted(len(results.vms), 'vertical model')} on the {recipe.data.type} data: {methods}, {seeds}. "
-        f"They were evaluated on {days(results.days)}, each day before training on it. That gives "
+        f"They were evaluated on {days(results.days)}, {_protocol(recipe)}. That gives "
         f"{counted(len(results.lines), 'result')}, over {counted(sum(rows.values()), 'row')} per method and seed."
     )
+
+
+def _protocol(recipe: Recipe) -> str:
+    if recipe.evaluate.protocol == "windows":
+        return "each time after training from the start on the day before alone"
+    return "each day before training on it"
 
 
 def headline(results: Results, vm: str) -> str:

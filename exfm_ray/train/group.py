@@ -74,6 +74,9 @@ class VariantGroup:
             timeout = self.experiment.recipe.resources.wait_timeout_seconds
             wait_until_committed(feedback, timeout, f"the feedback of day {day}")
         stopwatch = Stopwatch.start(len(variants))
+        if self.experiment.recipe.evaluate.protocol == "windows":
+            for variant in variants:
+                variant.begin()
         rows = positives = 0
         for batch in day_batches(self.traffic, day, self.vm.optimizer.batch_size, supervision, feedback):
             rows += len(batch)

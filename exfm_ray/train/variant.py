@@ -31,16 +31,21 @@ class Variant:
         self.checkpoints = experiment.run.checkpoints(name)
         self.snapshots = SnapshotDatabase(experiment.run.snapshots(name))
         self.schema = experiment.vm_traffic(vm).schema
-        self.student = Student(vm, vm.distill, method, self.schema, seed).to(device)
+        self.trained_through = experiment.recipe.first_vm_day - 1
+        self.trained: Made | None = None
+        self.begin()
+        self._continue()
+
+    def begin(self) -> None:
+        """A student that has seen no row, as it starts from the seed."""
+        self.student = Student(self.vm, self.vm.distill, self.method, self.schema, self.seed).to(self.device)
         self.optimizers = build_optimizers(
-            vm.optimizer, self.student.dense_parameters(), self.student.table_parameters()
+            self.vm.optimizer, self.student.dense_parameters(), self.student.table_parameters()
         )
         self.adapter_optimizer: Optimizer | None = None
         if self.student.adapter is not None:
-            self.adapter_optimizer = build_adapter_optimizer(vm.distill.adapter, self.student.adapter_parameters())
-        self.trained_through, self.rows, self.positives = experiment.recipe.first_vm_day - 1, 0, 0
-        self.trained: Made | None = None
-        self._continue()
+            self.adapter_optimizer = build_adapter_optimizer(self.vm.distill.adapter, self.student.adapter_parameters())
+        self.rows = self.positives = 0
 
     def _continue(self) -> None:
         checkpoint = latest_checkpoint(self.checkpoints)
@@ -95,7 +100,7 @@ class Variant:
         return probability
 
     def base_rate(self) -> float | None:
-        """Positives ÷ rows of all that the variant was trained on."""
+        """Positives ÷ rows of all that the student was trained on."""
         return self.positives / self.rows if self.rows else None
 
     def is_evaluated(self, day: int) -> bool:

@@ -1,0 +1,40 @@
+"""A grid's recipe to its results: the days are made once, then one simulation per FM, each in a run of its own.
+
+Every simulation goes on where it stopped, so the grid does.
+"""
+
+from rich.console import Console
+
+from exfm_ray.config import GridRecipe
+from exfm_ray.data.dataset import Dataset, open_dataset
+from exfm_ray.data.prepare import WORK, prepare
+from exfm_ray.data.run_directory import RunDirectory
+from exfm_ray.preflight import check_recipe
+from exfm_ray.run_start import claim_run, holding
+from exfm_ray.simulation import check_doors, simulate_on
+
+
+def run_grid(grid: GridRecipe, run: RunDirectory, address: str | None, console: Console) -> None:
+    """Run every simulation of a grid to its results, and put their lines together.
+
+    Args:
+        address: of a Ray cluster; None starts one on this machine.
+
+    Raises:
+        UserError: as `simulate`.
+    """
+    data, recipes = open_dataset(grid.data), grid.simulations()
+    for recipe in recipes:
+        check_recipe(recipe, data)
+    check_doors(recipes[0], address)
+    with holding(run.root):
+        claim_run(run, grid, data.prepared)
+        if data.source is not None:
+            prepare(data.source, run.days)
+            (run.days / WORK).delete()
+        shared = Dataset(data.schema, data.days, prepared=run.days)
+        for recipe in recipes:
+            console.print(f"{recipe.fm.name}: teaches {len(recipe.vms)} VMs", highlight=False)
+            simulate_on(shared, recipe, run.of_fm(recipe.fm.name), address, console)
+        lines = b"".join(run.of_fm(recipe.fm.name).results_file.read() for recipe in recipes)
+        run.results_file.write(lines)
