@@ -20,6 +20,9 @@ from exfm_ray.errors import DataError
 from exfm_ray.schema import EVENT_ID, EVENT_TIME, delay_column, label_column
 
 Integers = NDArray[np.int64]
+Records = tuple[Integers, Integers, Integers]
+"""event ids, event times and arrivals"""
+NO_RECORDS: Records = (np.zeros(0, dtype=np.int64),) * 3
 
 
 def join_days(experiment: Experiment) -> None:
@@ -59,7 +62,7 @@ def labels_in_time(join: FeedbackJoin, tables: Iterator[pa.Table], *, drop: bool
     Returns:
         event_id and label_<task> int8 in the rows' order.
     """
-    outstanding = dict.fromkeys(join.tasks, (_NONE, _NONE, _NONE))
+    outstanding = dict.fromkeys(join.tasks, NO_RECORDS)
     parts: list[Joined] = []
     for table in tables:
         event_id, event_time = table[EVENT_ID].to_numpy(), table[EVENT_TIME].to_numpy()
@@ -75,23 +78,18 @@ def labels_in_time(join: FeedbackJoin, tables: Iterator[pa.Table], *, drop: bool
     return _labels(join, parts, drop=drop)
 
 
-_NONE: Integers = np.zeros(0, dtype=np.int64)
-_Records = tuple[Integers, Integers, Integers]
-"""event ids, event times and arrivals"""
-
-
-def _records(table: pa.Table, task: str, event_id: Integers, event_time: Integers) -> _Records:
+def _records(table: pa.Table, task: str, event_id: Integers, event_time: Integers) -> Records:
     rows = np.flatnonzero(table[label_column(task)].to_numpy() == 1)
     delays = pc.fill_null(table[delay_column(task)].cast(pa.int64()), 0).to_numpy()[rows]
     return event_id[rows], event_time[rows], event_time[rows] + delays * MILLISECONDS
 
 
-def _with(held: _Records, new: _Records) -> _Records:
+def _with(held: Records, new: Records) -> Records:
     ids, times, arrivals = (np.concatenate(pair) for pair in zip(held, new, strict=True))
     return ids, times, arrivals
 
 
-def _hand_over(join: FeedbackJoin, task: str, records: _Records, watermark: int) -> _Records:
+def _hand_over(join: FeedbackJoin, task: str, records: Records, watermark: int) -> Records:
     """Give the join what arrived before the watermark, in order of arrival; the rest is still to come."""
     ids, times, arrivals = records
     order = np.argsort(arrivals, kind="stable")

@@ -19,8 +19,8 @@ from exfm_ray.data.commit import Made
 MILLISECONDS = 1_000
 MOST_PIECES = 4_096
 """A denser day has more requests; beyond so many of them each stands for several."""
-DENSITIES = 64
-REFINEMENTS = 20
+DENSITIES = 32
+REFINEMENTS = 12
 HALVINGS = 60
 
 Floats = NDArray[np.float64]
@@ -127,7 +127,7 @@ class WindowUse:
     """share of the FM's work on requests all of whose rows were answered inside the window"""
     most_traffic: float | None
     """how many times as many rows the day could have before p99 leaves the window or the FM no longer keeps up with
-    the day; None where not even the day as it is fits"""
+    the day; None where neither the day as it is fits nor a denser one"""
 
     @property
     def head_room(self) -> float:
@@ -143,31 +143,30 @@ def window_use(requests: Requests, window: float) -> WindowUse:
         window: seconds, the shortest of the tasks'.
     """
     answered = requests.answered()
-    waited = answered - requests.last_event
-    inside = answered - requests.first_event <= window
+    least, most = answered - requests.last_event, answered - requests.first_event
     return WindowUse(
         window=window,
-        p50=_used(requests, answered, 0.50),
-        p99=_used(requests, answered, 0.99),
-        answer_p99=_quantile(waited, waited, requests.rows, 0.99),
-        hidden=float(requests.seconds[inside].sum() / requests.work) if requests.work else 1.0,
+        p50=_quantile(least, most, requests.rows, 0.50),
+        p99=_quantile(least, most, requests.rows, 0.99),
+        answer_p99=_quantile(least, least, requests.rows, 0.99),
+        hidden=float(requests.seconds[most <= window].sum() / requests.work) if requests.work else 1.0,
         most_traffic=_most_traffic(requests, window),
     )
 
 
-def _used(requests: Requests, answered: Floats, share: float) -> float:
-    return _quantile(answered - requests.last_event, answered - requests.first_event, requests.rows, share)
+def _share_within(least: Floats, most: Floats, rows: Floats, seconds: float) -> float:
+    """The share of all rows that are at most `seconds`; each request's lie evenly from `least` to `most`."""
+    span = most - least
+    spread = np.clip((seconds - least) / np.where(span > 0, span, 1.0), 0.0, 1.0)
+    return float((np.where(span > 0, spread, seconds >= least) * rows).sum() / rows.sum())
 
 
 def _quantile(least: Floats, most: Floats, rows: Floats, share: float) -> float:
-    """The value below which a share of all rows lies; each request's rows lie evenly from `least` to `most`."""
-    span = most - least
+    """The value within which a share of all rows lies."""
     low, high = float(least.min()), float(most.max())
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        spread = np.clip((middle - least) / np.where(span > 0, span, 1.0), 0.0, 1.0)
-        below = np.where(span > 0, spread, middle >= least)
-        low, high = (low, middle) if (below * rows).sum() >= share * rows.sum() else (middle, high)
+        low, high = (low, middle) if _share_within(least, most, rows, middle) >= share else (middle, high)
     return high
 
 
@@ -179,7 +178,9 @@ def _most_traffic(requests: Requests, window: float) -> float | None:
 
     def fits(times: float) -> bool:
         denser = requests.denser(times)
-        return _used(denser, denser.answered(), 0.99) <= window
+        answered = denser.answered()
+        least, most = answered - denser.last_event, answered - denser.first_event
+        return _share_within(least, most, denser.rows, window) >= 0.99
 
     too_much = math.inf
     for times in np.geomspace(requests.replicas * span / requests.work, 1.0, DENSITIES).tolist():

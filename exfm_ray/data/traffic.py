@@ -81,7 +81,7 @@ def _relabelled(tables: Iterator[pa.Table], feedback: Location, tasks: Sequence[
             has_label = pc.or_(has_label, beside[name].is_valid())
             labels = pc.fill_null(beside[name].cast(pa.float32()), float("nan"))
             table = table.set_column(table.schema.get_field_index(name), name, labels)
-        yield table.filter(has_label)
+        yield table if pc.all(has_label).as_py() else table.filter(has_label)
 
 
 def _beside(

@@ -12,6 +12,7 @@ from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.report import wording
 from exfm_ray.report.bias import bias_rows
 from exfm_ray.report.control import matched_controls, uncontrolled
+from exfm_ray.report.feedback import read_calls, read_fm_work, read_labels
 from exfm_ray.report.figures import timeline_drawing, vm_drawings
 from exfm_ray.report.grid import grid_content
 from exfm_ray.report.results import Results, read_results
@@ -52,8 +53,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (wording.number, wording.percent, wording.spread, wording.change, wording.listed)
-    environment.filters.update({function.__name__: function for function in filters})
+    names = ("number", "percent", "spread", "change", "listed", "share", "duration")
+    environment.filters.update({name: getattr(wording, name) for name in names})
     return environment
 
 
@@ -82,12 +83,28 @@ def _content(run: RunDirectory, results: Results) -> dict[str, Any]:
         "drawings": drawings,
         "timeline": bars,
         "figures": [(d.identity, Markup(d.figure)) for group in [*drawings.values(), bars] for d in group],
+        **_feedback(run, results),
         "work": totals(pieces),
         "kinds": STEP_KINDS,
         "prepared": resolved["prepared"],
         "recipe": yaml.safe_dump(resolved["recipe"], sort_keys=False, allow_unicode=True),
         "versions": sorted(resolved["versions"].items()),
         "plotly": Markup(get_plotlyjs()),
+    }
+
+
+def _feedback(run: RunDirectory, results: Results) -> dict[str, Any]:
+    """What the section on the feedback window names."""
+    recipe = run.recipe()
+    labels = read_labels(run, recipe.das.feedback)
+    work, calls = read_fm_work(run, labels), read_calls(run, results)
+    return {
+        "labels": labels,
+        "late_sentence": wording.late_sentence(labels) if labels else None,
+        "clock_sentence": wording.clock_sentence(recipe, labels) if labels else None,
+        "fm_work": work,
+        "window_sentence": wording.window_sentence(work),
+        "calls_sentence": wording.calls_sentence(calls) if calls else None,
     }
 
 

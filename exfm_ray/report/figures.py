@@ -17,7 +17,13 @@ METHOD_MARKERS: dict[Method, str] = {"none": "circle", "kd": "square", "ah": "di
 METHOD_DASHES: dict[Method, str] = {"none": "dot", "kd": "dash", "ah": "dashdot", "ah_sa": "solid"}
 FM_COLOUR = "#cc79a7"
 ORACLE_COLOUR = "#d55e00"
-KIND_COLOURS: dict[StepKind, str] = {"data": "#a7adb5", "fm": "#cc79a7", "supervision": "#e69f00", "vm": "#56b4e9"}
+KIND_COLOURS: dict[StepKind, str] = {
+    "data": "#a7adb5",
+    "feedback": "#009e73",
+    "fm": "#cc79a7",
+    "supervision": "#e69f00",
+    "vm": "#56b4e9",
+}
 INK = "#33383f"
 """The page's style sheet paints text and grid for dark screens."""
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from exfm_ray.config import Recipe
 from exfm_ray.report.control import Control
+from exfm_ray.report.feedback import Calls, FoundationWork, Labels, fm_is_late, staleness_needed
 from exfm_ray.report.results import Results
 from exfm_ray.report.statistics import Change, Ordering, Summary, paired_change
 from exfm_ray.schema import METHODS
@@ -32,6 +33,23 @@ def change(value: Change | None) -> str:
     if value is None:
         return DASH
     return f"{percent(value.mean)} %" + (f" ± {value.sd:.2f}" if value.sd is not None else "")
+
+
+def share(value: float | None) -> str:
+    """A share of 0 to 1 in percent, without its unit."""
+    return DASH if value is None else f"{100 * value:.1f}"
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it: `4.0 ms`, `95.0 s`, `1 h 30 min`."""
+    size, sign = abs(seconds), "−" if seconds < 0 else ""
+    if size < 0.1:
+        return f"{sign}{1_000 * size:.1f} ms"
+    if size < 120:
+        return f"{sign}{size:.{2 if size < 10 else 1}f} s"
+    hours, minutes = divmod(round(size / 60), 60)
+    parts = ([f"{hours:,} h"] if hours else []) + ([f"{minutes} min"] if minutes else [])
+    return sign + " ".join(parts)
 
 
 def counted(count: int, noun: str) -> str:
@@ -142,6 +160,64 @@ def uncontrolled_sentence(vm: str) -> str:
     return (
         f"{vm} has no VM beside it that runs ah at the same total distillation weight, so the adapter's own gain "
         "cannot be told from extra weight."
+    )
+
+
+def late_sentence(labels: Labels) -> str:
+    """What became of rows whose label came too late."""
+    over = f"{counted(labels.rows, 'row')} of {counted(labels.days, 'day')}"
+    if labels.late == "negative":
+        return f"Of {over}, those whose label was lost trained as negative ones, as they would live."
+    return (
+        f"Of {over}, those whose label was lost are left out for the VMs of that task. The FM leaves out "
+        f"{counted(labels.rows_without_label, 'row')} that lost all labels, and of the others the single labels. "
+        "That takes hindsight: live, a row whose label is still to come cannot be told from a negative one."
+    )
+
+
+def clock_sentence(recipe: Recipe, labels: Labels) -> str:
+    """When, live, the models of this simulation could be there."""
+    waits = listed([f"{task.task} {duration(task.window)}" for task in labels.tasks])
+    sentence = (
+        "The simulation's clock counts whole days: a VM trained on day t predicts the whole of day t + 1. Live, it "
+        f"could not be ready before the last labels of day t are there, after midnight by {waits}, and until then the "
+        "VM of the day before would serve."
+    )
+    if late := fm_is_late(recipe, labels):
+        return (
+            f"{sentence} The FM learns all tasks and waits for the longest window, so the one that supervises a day "
+            f"would be there {duration(late)} after the day has begun; fm.staleness_days: {staleness_needed(labels)} "
+            "is what allows for that."
+        )
+    return f"{sentence} The FM waits for the longest window, which its staleness allows for."
+
+
+def window_sentence(work: Sequence[FoundationWork]) -> str | None:
+    """What the replay says; None without a window."""
+    if not work or (use := work[-1].use) is None:
+        return None
+    days = "the day" if len(work) == 1 else f"all {len(work) - 1} days"
+    sentence = (
+        f"Over {days}, 99 % of the rows were answered within {duration(use.p99)} of their event, "
+        f"{100 * use.p99 / use.window:.1f} % of the shortest window ({duration(use.window)}); {share(use.hidden)} % of "
+        "the FM's work was hidden in it."
+    )
+    if use.head_room >= 0 or use.answer_p99 > use.window:
+        return sentence
+    return (
+        f"{sentence} That is the wait for {work[-1].rows / work[-1].requests:,.0f} rows to fill a request, not the FM: "
+        f"after that it answered within {duration(use.answer_p99)}. A live service at this pace would send smaller "
+        "requests (das.rows_per_request)."
+    )
+
+
+def calls_sentence(calls: Calls) -> str:
+    """What one FM call per event means beside the VMs' rows."""
+    return (
+        f"FM calls ÷ rows of all VMs: {calls.ratio:.3f} ({counted(calls.fm_rows, 'prediction')} of the FM for "
+        f"{counted(calls.vm_rows, 'row')} that VMs read on {days(calls.days)}). The FM is asked once about an event, "
+        "however many VMs, methods and seeds read it. Below 1, traffic that VMs share is paid once; 1 is one call for "
+        "each row of each VM; above 1, the FM also predicted rows that no VM reads."
     )
 
 

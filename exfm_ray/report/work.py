@@ -10,9 +10,10 @@ from exfm_ray.data.partitions import committed_days
 from exfm_ray.data.run_directory import Outcome, RunDirectory
 from exfm_ray.report.results import Result, Results
 
-StepKind = Literal["data", "fm", "supervision", "vm"]
+StepKind = Literal["data", "feedback", "fm", "supervision", "vm"]
 STEP_KINDS: dict[StepKind, str] = {
     "data": "Data preparation",
+    "feedback": "Feedback join",
     "fm": "FM training",
     "supervision": "FM supervision",
     "vm": "VM training and evaluation",
@@ -21,7 +22,7 @@ STEP_KINDS: dict[StepKind, str] = {
 
 @dataclass(frozen=True)
 class DayOfWork:
-    """One committed piece of work: a partition, a snapshot, a side-car, or one VM variant's day."""
+    """One committed piece of work: a partition, its labels, a snapshot, a side-car, or one VM variant's day."""
 
     kind: StepKind
     day: int
@@ -63,6 +64,7 @@ def read_work(run: RunDirectory, results: Results) -> tuple[DayOfWork, ...]:
     fm = run.recipe().fm.name
     pieces = _directories("data", run.days)
     rows_of_day = {piece.day: piece.rows for piece in pieces}
+    pieces += _directories("feedback", run.feedback)
     for snapshot in _directories("fm", run.snapshots(fm)):
         pieces.append(DayOfWork("fm", snapshot.day, rows_of_day.get(snapshot.day), snapshot.made))
     pieces += _directories("supervision", run.root / "supervision" / fm)
