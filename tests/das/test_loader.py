@@ -3,42 +3,22 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 
-from exfm_ray.config import DcnV2Model
 from exfm_ray.das.embedded_pointer import EmbeddedPointer
 from exfm_ray.das.loader import SnapshotLoader
 from exfm_ray.das.pointer import point_to
 from exfm_ray.das.predictor import Predictor
 from exfm_ray.das.wire import from_bytes, to_bytes
-from exfm_ray.data.commit import MANIFEST, Stopwatch, require
+from exfm_ray.data.commit import MANIFEST, Stopwatch
 from exfm_ray.data.encode import encode
 from exfm_ray.data.location import Location
 from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts
 from exfm_ray.errors import DataError
 from exfm_ray.models.build import build_model, seeded
-from exfm_ray.models.model import Model
 from exfm_ray.schema import Schema
-
-CONFIG = DcnV2Model(embedding_dim=3, cross_layers=1, hidden=(4,))
-
-
-def publish(database: SnapshotDatabase, schema: Schema, day: int) -> Model:
-    model = seeded(lambda: build_model(CONFIG, schema, 2), day, "fm")
-    facts = SnapshotFacts(
-        model=CONFIG, inputs=schema, tasks=schema.tasks, trained_through=day, rows_seen=day, parameters=1
-    )
-    database.publish(model, facts, rows=10, stopwatch=Stopwatch.start())
-    return model
-
-
-def rows(count: int = 50) -> pa.Table:
-    generator = np.random.default_rng(0)
-    columns = {name: generator.integers(0, 24, count) for name in ("user", "item", "hour")}
-    columns |= {name: generator.random(count).astype(np.float32) for name in ("price", "costly")}
-    return pa.table({**columns, "history": pa.array([[1, 2]] * count, pa.list_(pa.int64()))})
+from tests.das.published import CONFIG, corrupt, publish, rows
 
 
 @pytest.fixture
@@ -109,10 +89,7 @@ def test_the_old_snapshot_goes_on_where_the_new_one_is_damaged(
     loader.follow_once()
     if damage == "corrupt":
         publish(database, small_schema, 2)
-        place = database.directory(2) / require(database.directory(2)).files[0].name
-        content = bytearray(place.read())
-        content[-1] ^= 1
-        place.write(bytes(content))
+        corrupt(database, 2)
     point_to(pointer, 2, now=0.0, lease_seconds=60)
     loader.follow_once()
     assert loader.current is not None
