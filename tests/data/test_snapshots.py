@@ -119,6 +119,7 @@ def test_reading_needs_no_right_to_write(small_schema: Schema, tmp_path: Path, s
     database = SnapshotDatabase(s3.bucket(f"bucket-{uuid.uuid4().hex}") / "fm")
     publish(database, small_schema, 1)
     changes = s3.changes()
+    assert changes > 0
     assert database.days() == [1]
     assert database.condemned_days() == []
     database.load(1)
