@@ -53,6 +53,7 @@ class SnapshotLoader:
         self._pointer, self._lease_seconds, self._clock = pointer, lease_seconds, clock
         self._refusal: Refusal | None = None
         self._cached: str | None = None
+        self._stopped = threading.Event()
         self.current: Predictor | None = None
         self.problem: str | None = None
         """why the snapshot that the pointer names could not be loaded"""
@@ -104,7 +105,7 @@ class SnapshotLoader:
         self.problem = problem
 
     def follow(self, poll_seconds: float, updater: Updater | None = None) -> threading.Thread:
-        """Follow the pointer from a thread of its own until the process ends.
+        """Follow the pointer from a thread of its own until `stop` or the end of the process.
 
         Another thread extends the lease meanwhile, since loading may take longer than a lease.
 
@@ -113,21 +114,23 @@ class SnapshotLoader:
         """
 
         def run() -> None:
-            pause = threading.Event()
-            while True:
+            while not self._stopped.is_set():
                 if updater is not None:
                     updater.update_once()
                 self.follow_once()
-                pause.wait(poll_seconds)
+                self._stopped.wait(poll_seconds)
 
         thread = threading.Thread(target=run, name="snapshot-loader", daemon=True)
         thread.start()
         threading.Thread(target=self._hold_lease, name="snapshot-lease", daemon=True).start()
         return thread
 
+    def stop(self) -> None:
+        """Let the threads end, soon; what answers goes on answering."""
+        self._stopped.set()
+
     def _hold_lease(self) -> None:
-        pause = threading.Event()
-        while not pause.wait(self._lease_seconds / 4):
+        while not self._stopped.wait(self._lease_seconds / 4):
             try:
                 extend_lease(self._pointer, self._clock(), self._lease_seconds)
             except Exception as error:

@@ -86,6 +86,9 @@ class NodeCache:
         with suppress(BlockingIOError), self._locked(sha256, fcntl.LOCK_EX | fcntl.LOCK_NB):
             for path in self.directory.glob(f"{sha256}*"):
                 path.unlink(missing_ok=True)
+            self._checked = {
+                (checked_sha256, inode) for checked_sha256, inode in self._checked if checked_sha256 != sha256
+            }
 
     def _is_whole(self, path: Path, file: CommittedFile) -> bool:
         try:

@@ -70,7 +70,10 @@ class Location:
     def children(self) -> list["Location"]:
         """What lies directly in this directory, sorted by name; empty where there is none."""
         system, path = self.opened()
-        infos = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        try:
+            infos = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        except FileNotFoundError:  # pyarrow looks twice, and it came or went between
+            return []
         return [self / info.base_name for info in sorted(infos, key=lambda info: info.base_name)]
 
     def size(self) -> int:

@@ -168,17 +168,15 @@ def restored(facts: SnapshotFacts, tensors: Mapping[str, torch.Tensor]) -> Model
     Raises:
         DataError: the tensors are not this model's.
     """
+    own = {name: tensor if name.rsplit(".", 1)[-1] == "table" else tensor.clone() for name, tensor in tensors.items()}
     try:
         with torch.device("meta"):  # nothing is drawn or allocated for parameters that are replaced at once
             model = build_model(facts.model, facts.inputs, len(facts.tasks))
         wanted = model.state_dict()
-        tables = {name for name in wanted if name.rsplit(".", 1)[-1] == "table"}
-        own = {name: tensor if name in tables else tensor.clone() for name, tensor in tensors.items()}
         model.load_state_dict(own, assign=True)
-    except (ValueError, RuntimeError) as error:
-        raise DataError(
-            f"the parameters do not fit the model {facts.model.type}: {' '.join(str(error).split())}"
-        ) from error
+    except (ValueError, TypeError, LookupError, AssertionError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"the parameters do not fit the model {facts.model.type}: {reason}") from error
     for name, tensor in tensors.items():
         if tensor.dtype != wanted[name].dtype:
             raise DataError(

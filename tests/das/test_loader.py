@@ -1,5 +1,8 @@
 """Snapshots, the loader and the predictor: what answers is always a whole snapshot."""
 
+import fcntl
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,7 @@ import torch
 
 from exfm_ray.das.embedded_pointer import EmbeddedPointer
 from exfm_ray.das.loader import SnapshotLoader
+from exfm_ray.das.node_cache import NodeCache
 from exfm_ray.das.pointer import point_to
 from exfm_ray.das.predictor import Predictor
 from exfm_ray.das.wire import from_bytes, to_bytes
@@ -18,7 +22,7 @@ from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts
 from exfm_ray.errors import DataError
 from exfm_ray.models.build import build_model, seeded
 from exfm_ray.schema import Schema
-from tests.das.published import CONFIG, corrupt, publish, rows
+from tests.das.published import CONFIG, corrupt, parameter_file, publish, rows
 
 
 @pytest.fixture
@@ -118,6 +122,30 @@ def test_a_pointer_that_cannot_be_read_stops_nothing(
     loader.follow_once()
     assert loader.current.snapshot_day == 2
     assert loader.problem is None
+
+
+def test_the_lease_is_extended_while_a_snapshot_is_being_loaded(
+    database: SnapshotDatabase, small_schema: Schema, tmp_path: Path
+) -> None:
+    publish(database, small_schema, 1)
+    pointer, cache = EmbeddedPointer(str(tmp_path / "pointer")), NodeCache(tmp_path / "cache")
+    point_to(pointer, 1, now=time.time(), lease_seconds=0.2)
+    loader = SnapshotLoader(database, pointer, lease_seconds=0.2, clock=time.time, cache=cache)
+    _, file = database.described(1)
+    with cache.file(parameter_file(database, 1), file) as path, open(path.with_name(f"lock-{path.name[0]}")) as lock:
+        # what another replica's copying into the cache looks like, for as long as this test likes
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        os.unlink(path)
+        thread = loader.follow(poll_seconds=0.01)
+        while (held := pointer.read()) is None or held.version < 5:
+            time.sleep(0.01)
+        assert loader.current is None
+    while loader.current is None:
+        time.sleep(0.01)
+    assert loader.problem is None
+    loader.stop()
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 def test_a_missing_snapshot_is_told(database: SnapshotDatabase) -> None:
