@@ -10,6 +10,7 @@ import hashlib
 import os
 import stat
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,8 +40,8 @@ class NodeCache:
 
     def __init__(self, directory: Path | None = None) -> None:
         self.directory = directory or Path(tempfile.gettempdir()) / f"exfm_ray-snapshots-{os.geteuid()}"
-        self._checked: set[tuple[str, int]] = set()
-        """checksum and inode of the files whose content this process has compared"""
+        self._checked: dict[str, int] = {}
+        """checksum → inode of the file whose content this process has compared with it"""
         self._make_private()
 
     def _make_private(self) -> None:
@@ -86,9 +87,7 @@ class NodeCache:
         with suppress(BlockingIOError), self._locked(sha256, fcntl.LOCK_EX | fcntl.LOCK_NB):
             for path in self.directory.glob(f"{sha256}*"):
                 path.unlink(missing_ok=True)
-            self._checked = {
-                (checked_sha256, inode) for checked_sha256, inode in self._checked if checked_sha256 != sha256
-            }
+            self._checked.pop(sha256, None)
 
     def _is_whole(self, path: Path, file: CommittedFile) -> bool:
         try:
@@ -97,16 +96,17 @@ class NodeCache:
             return False
         if found.st_size != file.bytes:
             return False
-        if (file.sha256, found.st_ino) not in self._checked:
+        if self._checked.get(file.sha256) != found.st_ino:
             with open(path, "rb") as content:
                 if hashlib.file_digest(content, "sha256").hexdigest() != file.sha256:
                     return False
-            self._checked.add((file.sha256, found.st_ino))
+            self._checked[file.sha256] = found.st_ino
         return True
 
     def _copy(self, source: Location, file: CommittedFile, path: Path) -> None:
-        """Under the lock, so a part that is there already was left by a process that died."""
-        part = path.with_suffix(".part")
+        for left_behind in self.directory.glob(f"{file.sha256}.*"):  # by a process that died, as the lock was free
+            left_behind.unlink(missing_ok=True)
+        part = self.directory / f"{file.sha256}.{uuid.uuid4().hex[:8]}"
         try:
             with open(part, "wb") as sink:
                 for chunk in checked(source, file):
@@ -115,7 +115,7 @@ class NodeCache:
                 os.fsync(sink.fileno())
             os.replace(part, path)
             _bring_to_disk(self.directory)
-            self._checked.add((file.sha256, path.stat().st_ino))
+            self._checked[file.sha256] = path.stat().st_ino
         finally:
             part.unlink(missing_ok=True)
 
@@ -126,7 +126,7 @@ class NodeCache:
                 used[path] = path.stat().st_mtime
         files = [path for path in used if not path.name.startswith(LOCK)]
         for path in sorted(files, key=lambda file: used[file], reverse=True)[MOST_FILES:]:
-            self.discard(path.stem)
+            self.discard(path.name.partition(".")[0])
 
     @contextmanager
     def _locked(self, sha256: str, kind: int) -> Iterator[None]:

@@ -77,7 +77,7 @@ def test_a_damaged_file_is_read_again(cache: NodeCache, store: Location, torn: b
 
 def test_what_a_killed_copy_left_is_replaced(cache: NodeCache, store: Location) -> None:
     file = write_file(store, "parameters", ".bin", b"content")
-    (cache.directory / f"{file.sha256}.part").write_bytes(b"much more than the content")
+    (cache.directory / f"{file.sha256}.0a1b2c3d").write_bytes(b"much more than the content")
     assert content_of(cache, store, file) == b"content"
     assert files_in(cache) == [file.sha256]
 
@@ -97,8 +97,8 @@ def test_a_discarded_file_goes_and_who_has_it_open_reads_on(cache: NodeCache, st
 
 def test_files_are_bounded_and_the_last_used_stay(cache: NodeCache, store: Location) -> None:
     files = [write_file(store, "parameters", ".bin", str(index).encode()) for index in range(MOST_FILES + 3)]
-    (cache.directory / f"{'0' * 64}.part").write_bytes(b"of a process that died long ago")
-    os.utime(cache.directory / f"{'0' * 64}.part", (0, 0))
+    (cache.directory / f"{'0' * 64}.0a1b2c3d").write_bytes(b"of a process that died long ago")
+    os.utime(cache.directory / f"{'0' * 64}.0a1b2c3d", (0, 0))
     for moment, file in enumerate(files):
         content_of(cache, store, file)
         os.utime(cache.directory / file.sha256, (moment, moment))
@@ -163,13 +163,13 @@ def test_who_waits_takes_over_where_the_copier_is_killed(cache: NodeCache, store
     with open(Path(store.uri) / "large", "rb") as sparse:
         sha256 = hashlib.file_digest(sparse, "sha256").hexdigest()
     file = CommittedFile(name="large", rows=0, bytes=size, sha256=sha256)
-    part = cache.directory / f"{sha256}.part"
     arguments = [str(cache.directory), store.uri, file.model_dump_json()]
     copier = subprocess.Popen([sys.executable, "-c", textwrap.dedent(COPY), *arguments])
     try:
-        while not (part.exists() and part.stat().st_size) and copier.poll() is None:
+        while not any(part.stat().st_size for part in cache.directory.glob(f"{sha256}.*")) and copier.poll() is None:
             time.sleep(0.001)
         copier.send_signal(signal.SIGSTOP)
+        (part,) = cache.directory.glob(f"{sha256}*")
         assert 0 < part.stat().st_size < size
         sizes: list[int] = []
         waiter = threading.Thread(target=lambda: sizes.append(len(content_of(cache, store, file))))

@@ -214,9 +214,16 @@ def test_what_cannot_be_understood_is_refused(
     assert "\n" not in str(refusal.value)
 
 
-def test_a_manifest_that_is_none_is_refused(local: SnapshotDatabase, small_schema: Schema) -> None:
+@pytest.mark.parametrize(
+    "change", [{"name": "../elsewhere"}, {"sha256": "../elsewhere"}, {"sha256": ""}, {"rows": None}]
+)
+def test_a_manifest_that_is_none_is_refused(
+    local: SnapshotDatabase, small_schema: Schema, change: dict[str, object]
+) -> None:
     publish(local, small_schema, 1)
-    (local.directory(1) / MANIFEST).write(json.dumps({"files": []}).encode())
+    manifest = json.loads((local.directory(1) / MANIFEST).read())
+    manifest["files"][0] |= change
+    (local.directory(1) / MANIFEST).write(json.dumps(manifest).encode())
     with pytest.raises(DataError, match="is not a manifest"):
         local.load(1)
 
