@@ -3,32 +3,18 @@
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from exfm_ray.das.expected import Expected
 from exfm_ray.das.node_cache import NodeCache
 from exfm_ray.das.pointer import LatestPointer, extend_lease
 from exfm_ray.das.predictor import Predictor
+from exfm_ray.das.refusal import Refusal
 from exfm_ray.das.snapshot_reader import SnapshotReader
 from exfm_ray.das.updater import Updater
 from exfm_ray.data.snapshots import SnapshotDatabase
 from exfm_ray.errors import DataError
 
 logger = logging.getLogger(__name__)
-
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
-"""before what could not be loaded is tried again; twice as long each time, since it may be large"""
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A snapshot that could not be loaded."""
-
-    snapshot_day: int
-    problem: str
-    pause_seconds: float
-    again_at: float
-    """seconds, of the loader's clock"""
 
 
 class SnapshotLoader:
@@ -83,8 +69,7 @@ class SnapshotLoader:
             self.current = Predictor.of(self._reader.snapshots, snapshot)
         except Exception as error:  # as above
             problem = f"snapshot {self._reader.snapshots.directory(day)} cannot be loaded: {error}"
-            pause = min(2 * refusal.pause_seconds, LONGEST_PAUSE_SECONDS) if refusal else FIRST_PAUSE_SECONDS
-            self._refusal = Refusal(day, problem, pause, self._clock() + pause)
+            self._refusal = Refusal.after(refusal, day, problem, self._clock())
             self._tell(problem, error)
             return
         self._refusal = None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from exfm_ray.das.expected import Expected
 from exfm_ray.das.node_cache import NodeCache
 from exfm_ray.das.pointer import LatestPointer, PointerRecord
+from exfm_ray.das.refusal import Refusal
 from exfm_ray.das.snapshot_reader import SnapshotReader
 from exfm_ray.data.snapshots import SnapshotDatabase
 from exfm_ray.errors import DataError
@@ -35,9 +36,10 @@ class Updater:
         self._pointer, self._lease_seconds, self._clock = pointer, lease_seconds, clock
         self._sound: set[int] = set()
         self.refused: dict[int, str] = {}
-        """day → why its snapshot is passed over"""
+        """day → why its snapshot is passed over for ever, as committed things never change"""
+        self._unread: dict[int, Refusal] = {}
         self.problem: str | None = None
-        """why no new snapshot could be looked for"""
+        """why new snapshots cannot be looked for, or the newest of them not be read at present"""
 
     def update_once(self) -> PointerRecord | None:
         """Move the pointer to the newest sound snapshot if that is newer than what it names, and never back.
@@ -49,7 +51,7 @@ class Updater:
         """
         try:
             moved = self._move()
-            self.problem = None
+            self.problem = next((refusal.problem for refusal in self._unread.values()), None)
         except Exception as error:  # of any kind: a thread that died here would leave its replica behind for ever
             problem = f"new snapshots of {self._reader.snapshots.root} cannot be looked for: {error}"
             if problem != self.problem:
@@ -71,18 +73,30 @@ class Updater:
     def _newest_sound(self, after: int) -> int | None:
         self._sound = {day for day in self._sound if day > after}
         self.refused = {day: why for day, why in self.refused.items() if day > after}
+        self._unread = {day: refusal for day, refusal in self._unread.items() if day > after}
         days = reversed(self._reader.snapshots.days(after))
         return next((day for day in days if day not in self.refused and self._is_sound(day)), None)
 
     def _is_sound(self, day: int) -> bool:
-        if day not in self._sound:
-            try:
-                self._reader.read(day)
-            except DataError as error:
-                self.refused[day] = str(error)
-                logger.warning("snapshot %s is passed over: %s", self._reader.snapshots.directory(day), error)
-                return False
-            self._sound.add(day)
+        if day in self._sound:
+            return True
+        before = self._unread.get(day)
+        if before is not None and self._clock() < before.again_at:
+            return False
+        self._unread.pop(day, None)
+        problem = f"snapshot {self._reader.snapshots.directory(day)} is passed over: "
+        try:
+            self._reader.read(day)
+        except DataError as error:
+            self.refused[day] = str(error)
+            logger.warning("%s%s", problem, error)
+            return False
+        except OSError as error:  # the store's or the disk's trouble, which may pass
+            self._unread[day] = Refusal.after(before, day, f"{problem}{error}", self._clock())
+            if before is None:
+                logger.warning("%s%s; it is tried again", problem, error)
+            return False
+        self._sound.add(day)
         return True
 
 

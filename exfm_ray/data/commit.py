@@ -28,7 +28,7 @@ class CommittedFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[^/\\]+$", description="in its own directory, whatever a foreign manifest says")
+    name: str = Field(pattern=r"^[^/\\.][^/\\]*$", description="in its own directory, whatever a foreign manifest says")
     rows: int
     bytes: int
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")

@@ -130,20 +130,33 @@ def test_an_unsound_snapshot_is_logged_once_and_passed_over(
     assert updater.refused == {}
 
 
-def test_what_cannot_be_read_now_is_tried_again(
-    database: SnapshotDatabase, updater: Updater, pointer: EmbeddedPointer, small_schema: Schema
+def test_what_cannot_be_read_now_is_passed_over_and_tried_again_after_a_pause(
+    database: SnapshotDatabase, pointer: EmbeddedPointer, small_schema: Schema, caplog: pytest.LogCaptureFixture
 ) -> None:
-    publish(database, small_schema, 1)
-    place = parameter_file(database, 1)
+    now = [0.0]
+    updater = Updater(database, pointer, 60, lambda: now[0], Expected.of(small_schema, small_schema.tasks))
+    for day in (1, 2):
+        publish(database, small_schema, day)
+    place = parameter_file(database, 2)
     content = place.read()
     place.delete()
-    assert updater.update_once() is None
+    with caplog.at_level(logging.WARNING):
+        updater.update_once()
+        now[0] = 1.0
+        updater.update_once()
+    (message,) = caplog.messages
+    assert message.startswith(f"snapshot {database.directory(2)} is passed over: ")
+    assert (named(pointer), updater.refused) == (1, {})
     assert updater.problem is not None
-    assert updater.problem.startswith(f"new snapshots of {database.root} cannot be looked for: ")
-    assert updater.refused == {}
+    assert updater.problem in message
     place.write(content)
+    now[0] = 2.9
+    assert updater.update_once() is None
+    now[0] = 3.0
     assert updater.update_once() is not None
-    assert (named(pointer), updater.problem) == (1, None)
+    assert (named(pointer), updater.problem) == (2, None)
+    updater.update_once()
+    assert updater.problem is None
 
 
 def test_a_pointer_that_cannot_be_read_stops_nothing(

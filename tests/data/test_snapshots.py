@@ -215,7 +215,7 @@ def test_what_cannot_be_understood_is_refused(
 
 
 @pytest.mark.parametrize(
-    "change", [{"name": "../elsewhere"}, {"sha256": "../elsewhere"}, {"sha256": ""}, {"rows": None}]
+    "change", [{"name": ".."}, {"name": "a/b"}, {"sha256": "../elsewhere"}, {"sha256": ""}, {"rows": None}]
 )
 def test_a_manifest_that_is_none_is_refused(
     local: SnapshotDatabase, small_schema: Schema, change: dict[str, object]
