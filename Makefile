@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 OUT ?= runs/quickstart
 
-.PHONY: quickstart test test-slow lint browser zookeeper install
+.PHONY: quickstart test test-slow lint browser zookeeper s3 install
 
 quickstart: $(INSTALLED)  ## run the main job and say where its report is
 	$(BIN)/exfm run sims/quickstart.yaml --out $(OUT)
 
-test: lint browser zookeeper  ## what CI runs
+test: lint browser zookeeper s3  ## what CI runs
 	$(BIN)/pytest
 
 test-slow: $(INSTALLED)  ## the tests that take minutes each
@@ -34,6 +34,14 @@ zookeeper:
 	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
 	    apt-get install -y -qq --no-install-recommends zookeeper >/dev/null; } || \
 	  echo "ZooKeeper is not installed and cannot be: its tests of the latest pointer are skipped"
+
+# An S3-compatible server, in an environment of its own because it needs an older package than the project; without it
+# those tests are skipped and say so.
+s3:
+	@test -x .s3/bin/moto_server || \
+	  { $(PYTHON) -m venv .s3 && \
+	    .s3/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/s3_server.txt; } || \
+	  echo "An S3-compatible server cannot be installed: the tests on S3 are skipped"
 
 install: $(INSTALLED)
 

@@ -15,6 +15,7 @@ from exfm_ray.data.location import Location
 from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.schema import Feature, Schema
 from exfm_ray.simulation import claim_run
+from tests.s3_server import S3Server
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -26,6 +27,23 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """An S3-compatible store, and what this process and its children need to ask it."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "anyone")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "anything")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return s3_server
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import torch
 
+from exfm_ray.das.snapshot_reader import Snapshot, SnapshotReader
 from exfm_ray.data.encode import encode
 from exfm_ray.data.run_directory import snapshot_identity
 from exfm_ray.data.snapshots import SnapshotDatabase
@@ -31,12 +32,22 @@ class Predictor:
         """Load a published snapshot onto the GPU where there is one.
 
         Raises:
-            DataError: it is not published, or its bytes have changed.
+            DataError: it is not published, cannot be understood, or its bytes have changed.
         """
-        model, facts = snapshots.load(day)
+        return cls.of(snapshots, SnapshotReader(snapshots).read(day))
+
+    @classmethod
+    def of(cls, snapshots: SnapshotDatabase, snapshot: Snapshot) -> "Predictor":
+        """Bring one that was read onto the GPU where there is one.
+
+        Args:
+            snapshots: where it was read.
+        """
+        facts = snapshot.facts
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        identity = snapshot_identity(snapshots.root, day)
-        return cls(day, identity, facts.inputs, facts.tasks, model.to(device), device)
+        identity = snapshot_identity(snapshots.root, facts.trained_through)
+        model = snapshot.model.to(device)
+        return cls(facts.trained_through, identity, facts.inputs, facts.tasks, model, device)
 
     @torch.no_grad()
     def predict(self, rows: pa.Table) -> pa.Table:

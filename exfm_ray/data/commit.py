@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from exfm_ray.data.location import Location
 from exfm_ray.errors import DataError
@@ -28,10 +28,10 @@ class CommittedFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: str = Field(pattern=r"^[^/\\.][^/\\]*$", description="in its own directory, whatever a foreign manifest says")
     rows: int
     bytes: int
-    sha256: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class Made(BaseModel):

@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -11,7 +12,10 @@ from pyarrow import fs
 
 @dataclass(frozen=True)
 class Location:
-    """An absolute local path, or a URI such as `s3://bucket/run`. Only text, so it travels to any process."""
+    """An absolute local path, or a URI such as `s3://bucket/run?region=eu-west-1`.
+
+    Only text, so it travels to any process. The options behind a URI's `?` stay behind it in every place below.
+    """
 
     uri: str
 
@@ -20,10 +24,14 @@ class Location:
         """A location from what a user wrote; a relative path is taken from the working directory."""
         if text.startswith("file://"):
             text = url2pathname(urlsplit(text).path)
-        return cls(text.rstrip("/") if "://" in text else os.path.abspath(os.path.expanduser(text)))
+        if "://" not in text:
+            return cls(os.path.abspath(os.path.expanduser(text)))
+        path, mark, options = text.partition("?")
+        return cls(f"{path.rstrip('/')}{mark}{options}")
 
     def __truediv__(self, name: str) -> "Location":
-        return Location(f"{self.uri}/{name}")
+        path, options = self._parts()
+        return Location(f"{path}/{name}{options}")
 
     def __str__(self) -> str:
         return self.uri
@@ -34,11 +42,18 @@ class Location:
 
     @property
     def name(self) -> str:
-        return self.uri.rsplit("/", 1)[-1]
+        return self._parts()[0].rsplit("/", 1)[-1]
 
     @property
     def is_local(self) -> bool:
         return "://" not in self.uri
+
+    def _parts(self) -> tuple[str, str]:
+        """The path, and a URI's options with their mark; a local path may have a question mark in a name."""
+        if self.is_local:
+            return self.uri, ""
+        path, mark, options = self.uri.partition("?")
+        return path, mark + options
 
     def opened(self) -> tuple[fs.FileSystem, str]:
         """The file system and the path in it."""
@@ -55,7 +70,10 @@ class Location:
     def children(self) -> list["Location"]:
         """What lies directly in this directory, sorted by name; empty where there is none."""
         system, path = self.opened()
-        infos = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        try:
+            infos = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        except FileNotFoundError:  # pyarrow looks twice, and it came or went between
+            return []
         return [self / info.base_name for info in sorted(infos, key=lambda info: info.base_name)]
 
     def size(self) -> int:
@@ -88,7 +106,8 @@ class Location:
         """Remove this file or directory with all that it holds; nothing happens where there is none."""
         system, path = self.opened()
         kind = system.get_file_info(path).type
-        if kind == fs.FileType.Directory:
-            system.delete_dir(path)
-        elif kind == fs.FileType.File:
-            system.delete_file(path)
+        with suppress(FileNotFoundError):  # another process was faster
+            if kind == fs.FileType.Directory:
+                system.delete_dir(path)
+            elif kind == fs.FileType.File:
+                system.delete_file(path)

@@ -101,8 +101,8 @@ class RunDirectory:
         return self.root / "results" / vm / method / f"seed={seed}"
 
     def outcome_file(self, vm: str, method: Method, seed: int, eval_day: int) -> Location:
-        day = self.outcomes(vm, method, seed).day(eval_day)
-        return Location(f"{day}.json")
+        outcomes = self.outcomes(vm, method, seed)
+        return outcomes / f"{outcomes.day(eval_day).name}.json"
 
     def results(self) -> list[dict[str, Any]]:
         """The lines of results.jsonl."""

@@ -4,19 +4,37 @@ A snapshot is a committed directory `<model>/day=NNN` with one safetensors file;
 the parameters mean. Trainers publish, the DAS only reads.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict
-from safetensors.torch import load, save
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, load_file, save
 
 from exfm_ray.config import ModelConfig
-from exfm_ray.data.commit import Stopwatch, commit, committed, read_file, require, write_file
+from exfm_ray.data.commit import (
+    MANIFEST,
+    CommittedFile,
+    Stopwatch,
+    commit,
+    committed,
+    read_file,
+    require,
+    write_file,
+)
 from exfm_ray.data.location import Location
+from exfm_ray.errors import DataError
 from exfm_ray.models.build import build_model
 from exfm_ray.models.model import Model
 from exfm_ray.schema import Schema
+
+DAY = re.compile(r"day=([0-9]{3,})")
+CONDEMNED = "condemned"
+"""a file that is put before a deletion starts and goes last, so that a deletion that was cut off is told from a
+publication under way"""
 
 
 class SnapshotFacts(BaseModel):
@@ -35,17 +53,28 @@ class SnapshotFacts(BaseModel):
 
 @dataclass(frozen=True)
 class SnapshotDatabase:
-    """The snapshots of one model: publish, list, get by day."""
+    """The snapshots of one model: publish, list, get by day, delete."""
 
     root: Location
 
     def directory(self, day: int) -> Location:
         return self.root.day(day)
 
-    def days(self) -> list[int]:
-        """Days through which a published snapshot is trained, in order."""
-        published = [child for child in self.root.children() if committed(child) is not None]
-        return sorted(int(child.name.removeprefix("day=")) for child in published)
+    def days(self, after: int = -1) -> list[int]:
+        """Days through which a published snapshot is trained, in order; nothing is read of the snapshots themselves.
+
+        Args:
+            after: only later days, so that a poll asks the store about new snapshots alone.
+        """
+        return [day for day in self._directories() if day > after and (self.directory(day) / MANIFEST).is_file()]
+
+    def condemned_days(self) -> list[int]:
+        """Days whose deletion was begun and not finished, in order."""
+        return [day for day in self._directories() if (self.directory(day) / CONDEMNED).is_file()]
+
+    def _directories(self) -> list[int]:
+        found = (DAY.fullmatch(child.name) for child in self.root.children())
+        return sorted(int(match[1]) for match in found if match)
 
     def publish(self, model: Model, facts: SnapshotFacts, rows: int, stopwatch: Stopwatch) -> None:
         """Make a snapshot exist, at once; publishing a day again changes nothing.
@@ -63,14 +92,97 @@ class SnapshotDatabase:
         """A published model, ready to predict.
 
         Raises:
-            DataError: it is not published, or its bytes have changed.
+            DataError: it is not published, cannot be understood, or its bytes have changed.
+        """
+        facts, file = self.described(day)
+        return restored(facts, parsed(read_file(self.directory(day), file))), facts
+
+    def described(self, day: int) -> tuple[SnapshotFacts, CommittedFile]:
+        """What a published snapshot says of itself, and its file of parameters.
+
+        Raises:
+            DataError: it is not published, or what it says cannot be understood, as with a model of unknown type.
         """
         directory = self.directory(day)
         manifest = require(directory)
-        facts = SnapshotFacts.model_validate(manifest.about)
-        model = build_model(facts.model, facts.inputs, len(facts.tasks))
-        model.load_state_dict(load(read_file(directory, manifest.files[0])))
-        return model.eval(), facts
+        try:
+            facts = SnapshotFacts.model_validate(manifest.about)
+            (file,) = manifest.files
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise DataError(f"{directory} is not a snapshot that can be read here: {where}: {first['msg']}") from error
+        except ValueError as error:
+            raise DataError(f"{directory} has {len(manifest.files)} files; a snapshot has one") from error
+        if facts.trained_through != day:
+            raise DataError(f"{directory} says that it is trained through day {facts.trained_through}")
+        return facts, file
+
+    def delete(self, day: int) -> None:
+        """Make a snapshot cease to exist, at once, and then remove its files.
+
+        Deleting one whose deletion was cut off finishes it; nothing happens where there is none.
+        """
+        directory = self.directory(day)
+        if directory.is_directory():
+            (directory / CONDEMNED).write(b"")
+            (directory / MANIFEST).delete()
+            for child in directory.children():
+                if child.name != CONDEMNED:
+                    child.delete()
+            directory.delete()
+
+
+def parsed(content: bytes) -> dict[str, torch.Tensor]:
+    """Parameters as they were published.
+
+    Raises:
+        DataError: these are no safetensors.
+    """
+    try:
+        tensors: dict[str, torch.Tensor] = load(content)
+    except SafetensorError as error:
+        raise DataError(f"the parameters are no safetensors: {error}") from error
+    return tensors
+
+
+def mapped(file: Path) -> dict[str, torch.Tensor]:
+    """Parameters as they were published, mapped: their pages are read when they are used, and shared by processes.
+
+    Raises:
+        DataError: these are no safetensors.
+    """
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(file)
+    except SafetensorError as error:
+        raise DataError(f"the parameters are no safetensors: {error}") from error
+    return tensors
+
+
+def restored(facts: SnapshotFacts, tensors: Mapping[str, torch.Tensor]) -> Model:
+    """A published model, ready to predict, that takes these tensors for its own.
+
+    Tables are kept where they lie, since rows are gathered from them alike anywhere. The other parameters are copied:
+    the last bits of a matrix product depend on how its operands are aligned, and in a file they lie anyhow.
+
+    Raises:
+        DataError: the tensors are not this model's.
+    """
+    own = {name: tensor if name.rsplit(".", 1)[-1] == "table" else tensor.clone() for name, tensor in tensors.items()}
+    try:
+        with torch.device("meta"):  # nothing is drawn or allocated for parameters that are replaced at once
+            model = build_model(facts.model, facts.inputs, len(facts.tasks))
+        wanted = model.state_dict()
+        model.load_state_dict(own, assign=True)
+    except (ValueError, TypeError, LookupError, AssertionError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"the parameters do not fit the model {facts.model.type}: {reason}") from error
+    for name, tensor in tensors.items():
+        if tensor.dtype != wanted[name].dtype:
+            raise DataError(
+                f"parameter {name} of the model {facts.model.type} is {tensor.dtype}, not {wanted[name].dtype}"
+            )
+    return model.eval()
 
 
 def contiguous(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -61,7 +61,8 @@ class Embedding(nn.Module):
         self.numeric: nn.Parameter | None = None
         if numeric := schema.of_kind("numeric"):
             self.numeric = nn.Parameter(torch.empty(len(numeric), dim).normal_(std=numeric_std))
-        offsets = torch.tensor([starts[feature.name] for feature in categorical], dtype=torch.int64)
+        # no part of a snapshot: its values must be there also where a model is built without any, to be filled later
+        offsets = torch.tensor([starts[feature.name] for feature in categorical], dtype=torch.int64, device="cpu")
         self.register_buffer("table_offsets", offsets, persistent=False)
 
     def forward(self, inputs: Inputs) -> torch.Tensor:

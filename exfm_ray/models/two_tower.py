@@ -30,8 +30,9 @@ class TwoTower(Model):
         self.embedding = Embedding(schema, config.embedding_dim)
         items = item_positions(config.item_fields, self.embedding.names)
         users = [position for position in range(self.embedding.fields) if position not in items]
-        self.register_buffer("users", torch.tensor(users), persistent=False)
-        self.register_buffer("items", torch.tensor(items), persistent=False)
+        # on the CPU as in Embedding
+        self.register_buffer("users", torch.tensor(users, device="cpu"), persistent=False)
+        self.register_buffer("items", torch.tensor(items, device="cpu"), persistent=False)
         self.user_tower = mlp(len(users) * config.embedding_dim, config.hidden, config.tower_dim)
         self.item_tower = mlp(len(items) * config.embedding_dim, config.hidden, config.tower_dim)
         self.bias = nn.Parameter(torch.zeros(1))

@@ -1,10 +1,14 @@
 """The stores that a latest pointer can live in."""
 
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from exfm_ray.das.pointer import LatestPointer
+from exfm_ray.das.pointer_at import pointer_at
 from tests.das.zookeeper_server import ZooKeeperServer
 
 
@@ -24,3 +28,27 @@ def own_zookeeper(tmp_path: Path) -> Iterator[ZooKeeperServer]:
     server.start()
     yield server
     server.kill()
+
+
+BACKENDS: dict[str, Callable[[pytest.FixtureRequest], str]] = {
+    "embedded": lambda request: f"embedded:{request.getfixturevalue('tmp_path')}/pointer",
+    "zookeeper": lambda request: f"zookeeper://{server_of(request).hosts}/exfm/{uuid.uuid4().hex}",
+}
+"""name → the address of a fresh record"""
+
+
+def server_of(request: pytest.FixtureRequest) -> ZooKeeperServer:
+    server = request.getfixturevalue("zookeeper")
+    assert isinstance(server, ZooKeeperServer)
+    return server
+
+
+@pytest.fixture(params=BACKENDS)
+def address(request: pytest.FixtureRequest) -> str:
+    return BACKENDS[request.param](request)
+
+
+@pytest.fixture
+def pointer(address: str) -> Iterator[LatestPointer]:
+    with closing(pointer_at(address)) as opened:
+        yield opened

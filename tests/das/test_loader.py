@@ -1,44 +1,28 @@
 """Snapshots, the loader and the predictor: what answers is always a whole snapshot."""
 
+import fcntl
+import os
+import time
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 
-from exfm_ray.config import DcnV2Model
 from exfm_ray.das.embedded_pointer import EmbeddedPointer
 from exfm_ray.das.loader import SnapshotLoader
+from exfm_ray.das.node_cache import NodeCache
 from exfm_ray.das.pointer import point_to
 from exfm_ray.das.predictor import Predictor
 from exfm_ray.das.wire import from_bytes, to_bytes
-from exfm_ray.data.commit import MANIFEST, Stopwatch, require
+from exfm_ray.data.commit import MANIFEST, Stopwatch
 from exfm_ray.data.encode import encode
 from exfm_ray.data.location import Location
 from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts
 from exfm_ray.errors import DataError
 from exfm_ray.models.build import build_model, seeded
-from exfm_ray.models.model import Model
 from exfm_ray.schema import Schema
-
-CONFIG = DcnV2Model(embedding_dim=3, cross_layers=1, hidden=(4,))
-
-
-def publish(database: SnapshotDatabase, schema: Schema, day: int) -> Model:
-    model = seeded(lambda: build_model(CONFIG, schema, 2), day, "fm")
-    facts = SnapshotFacts(
-        model=CONFIG, inputs=schema, tasks=schema.tasks, trained_through=day, rows_seen=day, parameters=1
-    )
-    database.publish(model, facts, rows=10, stopwatch=Stopwatch.start())
-    return model
-
-
-def rows(count: int = 50) -> pa.Table:
-    generator = np.random.default_rng(0)
-    columns = {name: generator.integers(0, 24, count) for name in ("user", "item", "hour")}
-    columns |= {name: generator.random(count).astype(np.float32) for name in ("price", "costly")}
-    return pa.table({**columns, "history": pa.array([[1, 2]] * count, pa.list_(pa.int64()))})
+from tests.das.published import CONFIG, corrupt, parameter_file, publish, rows
 
 
 @pytest.fixture
@@ -109,10 +93,7 @@ def test_the_old_snapshot_goes_on_where_the_new_one_is_damaged(
     loader.follow_once()
     if damage == "corrupt":
         publish(database, small_schema, 2)
-        place = database.directory(2) / require(database.directory(2)).files[0].name
-        content = bytearray(place.read())
-        content[-1] ^= 1
-        place.write(bytes(content))
+        corrupt(database, 2)
     point_to(pointer, 2, now=0.0, lease_seconds=60)
     loader.follow_once()
     assert loader.current is not None
@@ -141,6 +122,30 @@ def test_a_pointer_that_cannot_be_read_stops_nothing(
     loader.follow_once()
     assert loader.current.snapshot_day == 2
     assert loader.problem is None
+
+
+def test_the_lease_is_extended_while_a_snapshot_is_being_loaded(
+    database: SnapshotDatabase, small_schema: Schema, tmp_path: Path
+) -> None:
+    publish(database, small_schema, 1)
+    pointer, cache = EmbeddedPointer(str(tmp_path / "pointer")), NodeCache(tmp_path / "cache")
+    point_to(pointer, 1, now=time.time(), lease_seconds=0.2)
+    loader = SnapshotLoader(database, pointer, lease_seconds=0.2, clock=time.time, cache=cache)
+    _, file = database.described(1)
+    with cache.file(parameter_file(database, 1), file) as path, open(path.with_name(f"lock-{path.name[0]}")) as lock:
+        # what another replica's copying into the cache looks like, for as long as this test likes
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        os.unlink(path)
+        thread = loader.follow(poll_seconds=0.01)
+        while (held := pointer.read()) is None or held.version < 5:
+            time.sleep(0.01)
+        assert loader.current is None
+    while loader.current is None:
+        time.sleep(0.01)
+    assert loader.problem is None
+    loader.stop()
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 def test_a_missing_snapshot_is_told(database: SnapshotDatabase) -> None:

@@ -1,11 +1,9 @@
-"""The contract of the latest pointer; a new backend gets these tests by joining BACKENDS."""
+"""The contract of the latest pointer; a new backend gets these tests by joining BACKENDS in conftest.py."""
 
 import subprocess
 import sys
 import textwrap
 import threading
-import uuid
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -13,30 +11,6 @@ import pytest
 
 from exfm_ray.das.pointer import LatestPointer, extend_lease, point_to
 from exfm_ray.das.pointer_at import pointer_at
-from tests.das.zookeeper_server import ZooKeeperServer
-
-BACKENDS: dict[str, Callable[[pytest.FixtureRequest], str]] = {
-    "embedded": lambda request: f"embedded:{request.getfixturevalue('tmp_path')}/pointer",
-    "zookeeper": lambda request: f"zookeeper://{server_of(request).hosts}/exfm/{uuid.uuid4().hex}",
-}
-"""name → the address of a fresh record"""
-
-
-def server_of(request: pytest.FixtureRequest) -> ZooKeeperServer:
-    server = request.getfixturevalue("zookeeper")
-    assert isinstance(server, ZooKeeperServer)
-    return server
-
-
-@pytest.fixture(params=BACKENDS)
-def address(request: pytest.FixtureRequest) -> str:
-    return BACKENDS[request.param](request)
-
-
-@pytest.fixture
-def pointer(address: str) -> Iterator[LatestPointer]:
-    with closing(pointer_at(address)) as opened:
-        yield opened
 
 
 def test_it_says_nothing_at_first(pointer: LatestPointer) -> None:
