@@ -34,6 +34,8 @@ REQUESTS_PER_REPLICA = 4.0
 """beyond this mean, replicas are added: one is computed, and some wait to fill the next batch"""
 GROW_AFTER_SECONDS, SHRINK_AFTER_SECONDS = 5.0, 120.0
 """of too much or too little load: a replica takes as long to start as it is waited for, and long to be missed"""
+LOAD_SECONDS = 12.0
+"""over which load is averaged; Serve's callers report theirs every 10 seconds, and it wants more than that"""
 HEALTH_CHECK_SECONDS = 2.0
 STUCK_SECONDS = 60.0
 """for at most `das.batch_rows` rows, or one pinned request"""
@@ -48,7 +50,7 @@ class FoundationModel:
         das: a `DasConfig` as JSON values.
     """
 
-    def __init__(self, snapshots: str, pointer: str, das: dict[str, Any]) -> None:
+    def __init__(self, snapshots: str, pointer: str, das: dict[str, Any], latest: bool = False) -> None:
         torch.set_num_threads(1)
         self._das = DasConfig.model_validate(das)
         database = SnapshotDatabase(Location(snapshots))
@@ -126,7 +128,7 @@ class FoundationModel:
     async def _answer(self, rows: bytes, snapshot_day: int | None) -> Answer:
         try:
             table = from_bytes(rows)
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError) as error:
             raise DataError(f"the rows are not one Arrow IPC stream: {error}") from error
         predictor = await self._predictor(snapshot_day)
         return await self._batcher.predict(table, None if snapshot_day is None else predictor)
@@ -153,7 +155,7 @@ def deployment_options(resources: ResourcesConfig) -> dict[str, Any]:
         "max_ongoing_requests": REQUESTS_AT_ONCE,
         "max_queued_requests": REQUESTS_WAITING,
         "health_check_period_s": HEALTH_CHECK_SECONDS,
-        "ray_actor_options": {"num_cpus": 1, "num_gpus": resources.gpus_per_fm},
+        "ray_actor_options": {"num_cpus": 1} | ({"num_gpus": resources.gpus_per_fm} if resources.gpus_per_fm else {}),
     }
     if resources.fm_replicas_most is None:
         return options | {"num_replicas": resources.fm_replicas}
@@ -161,7 +163,7 @@ def deployment_options(resources: ResourcesConfig) -> dict[str, Any]:
         min_replicas=resources.fm_replicas,
         max_replicas=resources.fm_replicas_most,
         target_ongoing_requests=REQUESTS_PER_REPLICA,
-        look_back_period_s=GROW_AFTER_SECONDS,
+        look_back_period_s=LOAD_SECONDS,
         upscale_delay_s=GROW_AFTER_SECONDS,
         downscale_delay_s=SHRINK_AFTER_SECONDS,
     )

@@ -1,6 +1,7 @@
 """What the service tells Prometheus, through Ray: each name below with `ray_` before it, counters with `_total` after.
 
 Ray Serve adds the tags application, deployment and replica inside a replica. Without a cluster nothing is sent.
+A histogram's counts are exact; Ray makes its sum up from the middles of the buckets.
 """
 
 from dataclasses import dataclass

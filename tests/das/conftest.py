@@ -1,4 +1,4 @@
-"""The stores that a latest pointer can live in."""
+"""The stores that a latest pointer can live in, and a node of Ray."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,3 +24,15 @@ def own_zookeeper(tmp_path: Path) -> Iterator[ZooKeeperServer]:
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="package")
+def ray_node() -> Iterator[None]:
+    """One node of Ray for all tests of the service that need real processes; each deploys an application of its own."""
+    import ray
+
+    from exfm_ray.cluster import _start
+
+    _start(8)
+    yield
+    ray.shutdown()
