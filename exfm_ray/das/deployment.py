@@ -1,6 +1,7 @@
 """The FM as an actor-backed Ray Serve deployment."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ import pyarrow as pa
 import torch
 from ray import serve
 from ray.serve.config import AutoscalingConfig
+from ray.serve.deployment import Application
 from ray.serve.handle import DeploymentHandle
 
 from exfm_ray.config import DasConfig, ResourcesConfig
@@ -20,6 +22,7 @@ from exfm_ray.das.loader import SnapshotLoader
 from exfm_ray.das.metrics import ReplicaMetrics
 from exfm_ray.das.pointer_at import pointer_at
 from exfm_ray.das.predictor import Predictor
+from exfm_ray.das.watched_pointer import WatchedPointer
 from exfm_ray.das.wire import from_bytes, to_bytes
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
@@ -36,6 +39,9 @@ GROW_AFTER_SECONDS, SHRINK_AFTER_SECONDS = 5.0, 120.0
 """of too much or too little load: a replica takes as long to start as it is waited for, and long to be missed"""
 LOAD_SECONDS = 12.0
 """over which load is averaged; Serve's callers report theirs every 10 seconds, and it wants more than that"""
+SWITCH_SECONDS = 0.0005
+"""after which a thread hands over the interpreter's lock. A prediction takes it anew for each of its operations, and
+would wait for the usual 5 ms each time while the loader's thread holds it"""
 HEALTH_CHECK_SECONDS = 2.0
 STUCK_SECONDS = 60.0
 """for at most `das.batch_rows` rows, or one pinned request"""
@@ -50,11 +56,12 @@ class FoundationModel:
         das: a `DasConfig` as JSON values.
     """
 
-    def __init__(self, snapshots: str, pointer: str, das: dict[str, Any], latest: bool = False) -> None:
+    def __init__(self, snapshots: str, pointer: str, das: dict[str, Any]) -> None:
         torch.set_num_threads(1)
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._das = DasConfig.model_validate(das)
-        database = SnapshotDatabase(Location(snapshots))
-        self._loader = SnapshotLoader(database, pointer_at(pointer), self._das.lease_seconds, time.time)
+        database, followed = SnapshotDatabase(Location(snapshots)), WatchedPointer(pointer_at(pointer))
+        self._loader = SnapshotLoader(database, followed, self._das.lease_seconds, time.time)
         follower = self._loader.follow(self._das.poll_seconds)
         # torch computes in one thread, so that the event loop goes on answering health checks
         compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="predict")
@@ -68,7 +75,7 @@ class FoundationModel:
             self._metrics,
         )
         self._health = Health(follower, compute, STUCK_SECONDS, time.monotonic)
-        self._state = StateReader(self._loader, database, time.time)
+        self._state = StateReader(self._loader, followed, database, time.time)
         self._telling: asyncio.Future[None] | None = None
 
     async def predict(self, rows: bytes, snapshot_day: int | None) -> tuple[str, bytes]:
@@ -170,6 +177,19 @@ def deployment_options(resources: ResourcesConfig) -> dict[str, Any]:
     return options | {"autoscaling_config": scaling}
 
 
+def foundation_model(experiment: Experiment, pointer: str, das: DasConfig) -> Application:
+    """The FM of a run, ready to be deployed under its class's name.
+
+    Args:
+        pointer: address of the latest pointer, as `pointer_at` takes it.
+        das: the recipe's, or a change of it.
+    """
+    options = deployment_options(experiment.recipe.resources)
+    deployment: Any = serve.deployment(FoundationModel, name=FoundationModel.__name__, **options)
+    application: Application = deployment.bind(experiment.snapshots.uri, pointer, das.model_dump(mode="json"))
+    return application
+
+
 @contextmanager
 def serving(experiment: Experiment, pointer: str) -> Iterator[tuple[str, DeploymentHandle[Any] | None]]:
     """The FM's replicas for the time of the block. No port is opened: callers reach them through Ray.
@@ -180,11 +200,9 @@ def serving(experiment: Experiment, pointer: str) -> Iterator[tuple[str, Deploym
     Yields:
         the application's name, and in local mode the handle of the one replica inside this process.
     """
-    resources, das = experiment.recipe.resources, experiment.recipe.das
     name = experiment.name
-    deployment: Any = serve.deployment(FoundationModel, name="FoundationModel", **deployment_options(resources))
-    application = deployment.bind(experiment.snapshots.uri, pointer, das.model_dump(mode="json"))
-    if resources.mode == "local":
+    application = foundation_model(experiment, pointer, experiment.recipe.das)
+    if experiment.recipe.resources.mode == "local":
         yield name, serve.run(application, name=name, route_prefix=None, _local_testing_mode=True)
         return
     serve.start(proxy_location="Disabled")

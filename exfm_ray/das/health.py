@@ -7,6 +7,7 @@ from concurrent.futures import Executor, Future
 
 from exfm_ray.das.loader import SnapshotLoader
 from exfm_ray.das.metrics import ReplicaState
+from exfm_ray.das.watched_pointer import WatchedPointer
 from exfm_ray.data.commit import require
 from exfm_ray.data.snapshots import SnapshotDatabase
 
@@ -55,20 +56,27 @@ def _nothing() -> None:
 
 
 class StateReader:
-    """Reads off a loader what a replica tells of its state.
+    """Reads off a replica's parts what it tells of its state.
 
     Args:
+        pointer: that the loader follows.
         clock: seconds since the Unix epoch.
     """
 
-    def __init__(self, loader: SnapshotLoader, snapshots: SnapshotDatabase, clock: Callable[[], float]) -> None:
-        self._loader, self._snapshots, self._clock = loader, snapshots, clock
+    def __init__(
+        self,
+        loader: SnapshotLoader,
+        pointer: WatchedPointer,
+        snapshots: SnapshotDatabase,
+        clock: Callable[[], float],
+    ) -> None:
+        self._loader, self._pointer, self._snapshots, self._clock = loader, pointer, snapshots, clock
         self._published: tuple[int, float] | None = None
         """a snapshot's day, and when it was published"""
 
     def read(self) -> ReplicaState:
         """Reads storage once per snapshot; where that fails the age is unknown, and the next call tries again."""
-        current, record, now = self._loader.current, self._loader.record, self._clock()
+        current, record, now = self._loader.current, self._pointer.seen, self._clock()
         published = self._published_at(current.snapshot_day) if current else None
         return ReplicaState(
             snapshot_day=current.snapshot_day if current else None,

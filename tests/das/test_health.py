@@ -11,6 +11,7 @@ from exfm_ray.das.embedded_pointer import EmbeddedPointer
 from exfm_ray.das.health import Health, StateReader, UnhealthyError
 from exfm_ray.das.loader import SnapshotLoader
 from exfm_ray.das.pointer import point_to
+from exfm_ray.das.watched_pointer import WatchedPointer
 from exfm_ray.data.commit import Stopwatch, require
 from exfm_ray.data.location import Location
 from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts
@@ -78,9 +79,9 @@ def test_a_state_is_read_off_the_loader(small_schema: Schema, tmp_path: Path) ->
         database.publish(model, facts, rows=9, stopwatch=Stopwatch.start())
     made = require(database.directory(2)).made
     published = made.started + made.seconds
-    pointer, now = EmbeddedPointer(str(tmp_path / "pointer")), [published]
+    pointer, now = WatchedPointer(EmbeddedPointer(str(tmp_path / "pointer"))), [published]
     loader = SnapshotLoader(database, pointer, lease_seconds=60, clock=lambda: now[0])
-    reader = StateReader(loader, database, lambda: now[0])
+    reader = StateReader(loader, pointer, database, lambda: now[0])
 
     nothing = reader.read()
     assert (nothing.snapshot_day, nothing.snapshot_age_seconds, nothing.lease_left_seconds) == (None, None, None)
@@ -93,6 +94,9 @@ def test_a_state_is_read_off_the_loader(small_schema: Schema, tmp_path: Path) ->
     assert (state.snapshot_day, state.swaps, state.failed_loads) == (2, 1, 0)
     assert state.snapshot_age_seconds == pytest.approx(10.0)
     assert state.lease_left_seconds == pytest.approx(50.0)
+    now[0] += 30.0
+    loader.follow_once()  # extends it
+    assert reader.read().lease_left_seconds == pytest.approx(60.0)
 
     point_to(pointer, 3, now[0], lease_seconds=60)
     loader.follow_once()
