@@ -53,8 +53,8 @@ def check_gpus(recipe: Recipe, workers: int, nodes: Sequence[float]) -> None:
     resources = recipe.resources
     replicas = most_replicas(recipe)
     for field, each, processes, who in (
-        ("gpus_per_fm", resources.gpus_per_fm, 1 + replicas, f"the FM's trainer and {replicas} replicas"),
-        ("gpus_per_vm", resources.gpus_per_vm, workers, f"{workers} fleet workers"),
+        ("gpus_per_fm", resources.gpus_per_fm, 1 + replicas, f"the FM's trainer and replicas (1 + {replicas})"),
+        ("gpus_per_vm", resources.gpus_per_vm, workers, f"the fleet's workers ({workers})"),
     ):
         if each and (places := gpu_places(nodes, each)) < processes:
             raise UserError(

@@ -50,10 +50,10 @@ def test_gpus_that_are_there_are_not_complained_of(resources: dict[str, Any], no
 @pytest.mark.parametrize(
     ("resources", "nodes", "told"),
     [
-        ({"gpus_per_fm": 1}, [], "resources.gpus_per_fm: the FM's trainer and 1 replicas need 1 GPUs each"),
+        ({"gpus_per_fm": 1}, [], "resources.gpus_per_fm: the FM's trainer and replicas (1 + 1) need 1 GPUs each"),
         ({"gpus_per_fm": 0.5, "fm_replicas_most": 2}, [1], "room for 2; lower it"),
         ({"gpus_per_fm": 4}, [2, 2, 2], "6 GPUs have room for 0"),
-        ({"gpus_per_vm": 1}, [1], "resources.gpus_per_vm: 2 fleet workers need 1 GPUs each"),
+        ({"gpus_per_vm": 1}, [1], "resources.gpus_per_vm: the fleet's workers (2) need 1 GPUs each"),
         ({"gpus_per_fm": 0.5, "gpus_per_vm": 0.5}, [1], "needs 2 GPUs at once but the cluster has 1"),
     ],
 )
