@@ -17,11 +17,12 @@ from ray.serve.handle import DeploymentHandle
 
 from exfm_ray.config import DasConfig, ResourcesConfig
 from exfm_ray.das.batching import Answer, BusyError, RowBatcher
-from exfm_ray.das.health import Health, StateReader
+from exfm_ray.das.health import Health
 from exfm_ray.das.loader import SnapshotLoader
 from exfm_ray.das.metrics import ReplicaMetrics
 from exfm_ray.das.pointer_at import pointer_at
 from exfm_ray.das.predictor import Predictor
+from exfm_ray.das.state_reader import StateReader
 from exfm_ray.das.watched_pointer import WatchedPointer
 from exfm_ray.das.wire import from_bytes, to_bytes
 from exfm_ray.data.experiment import Experiment

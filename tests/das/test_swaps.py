@@ -1,6 +1,7 @@
 """Snapshots are swapped under steady load: every request is answered, each wholly by the snapshot that it names."""
 
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,8 +22,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 SWAPS = 20
 CORRUPT = 11
 """a day among those swapped to"""
-STILL_SECONDS = 8.0
-"""of load without swaps"""
+SWAPS_AT_ONCE, STILL_SECONDS = 5, 2.0
+"""swaps in a row, and of load without any before them: by turns, so that both see the same machine"""
 TOLERANCE = 1e-5
 """float32 sums round by the number of rows beside them; snapshots differ by a thousand times as much"""
 
@@ -53,6 +54,10 @@ def swap_through(run: Experiment, loaded: list[Client]) -> None:
     """Move the pointer on once every client has heard of the snapshot that it names."""
     pointer = pointer_at(run.pointer)
     for day in range(2, SWAPS + 3):
+        if day % SWAPS_AT_ONCE == 2:
+            note(loaded, "still")
+            time.sleep(STILL_SECONDS)
+            note(loaded, "swaps")
         point_to(pointer, day, 0.0, 1e12)
         if day == CORRUPT:
             enough = len(loaded[0].answers) + 100
@@ -60,6 +65,11 @@ def swap_through(run: Experiment, loaded: list[Client]) -> None:
         else:
             identity = run.snapshot_identity(day)
             wait_until(partial(heard, loaded, identity), f"answers of {identity}")
+
+
+def note(loaded: list[Client], phase: str) -> None:
+    for client in loaded:
+        client.phase = phase
 
 
 def has_answers(client: Client, count: int) -> bool:
@@ -80,11 +90,6 @@ def test_twenty_swaps_under_load(run: Experiment, record_property: Callable[[str
         threads = [client.start(end) for client in loaded]
         try:
             wait_until(lambda: all(has_answers(client, 1) for client in loaded), "answers")
-            for client in loaded:
-                client.phase = "still"
-            end.wait(STILL_SECONDS)
-            for client in loaded:
-                client.phase = "swaps"
             swap_through(run, loaded)
         finally:
             end.set()
