@@ -23,16 +23,57 @@ def fleet_workers(recipe: Recipe, cpus: float) -> int:
     wanted = recipe.resources.fleet_workers
     if wanted != "auto":
         return min(wanted, len(recipe.vms))
-    left = int(cpus) - 1 - recipe.resources.fm_replicas
+    left = int(cpus) - 1 - most_replicas(recipe)
     return max(1, min(len(recipe.vms), left))
 
 
+def most_replicas(recipe: Recipe) -> int:
+    """Of the FM, when the load is high."""
+    return recipe.resources.fm_replicas_most or recipe.resources.fm_replicas
+
+
 def needed_cpus(recipe: Recipe, workers: int) -> int:
-    """CPUs that must be there at once: the FM's trainer and replicas, the fleet, and the tasks that stream days."""
+    """CPUs that must be there at once: the FM's trainer, its most replicas, the fleet, and tasks that stream days."""
     from exfm_ray.das.augmentation import CPUS_PER_TASK
 
     resources = recipe.resources
-    return 1 + resources.fm_replicas + workers + math.ceil(CPUS_PER_TASK * resources.augment_tasks)
+    return 1 + most_replicas(recipe) + workers + math.ceil(CPUS_PER_TASK * resources.augment_tasks)
+
+
+def check_gpus(recipe: Recipe, workers: int, nodes: Sequence[float]) -> None:
+    """Compare what the recipe's processes need at once with the cluster; Ray would wait for it for ever.
+
+    Args:
+        workers: of the fleet.
+        nodes: GPUs of each.
+
+    Raises:
+        UserError: no such cluster can give them.
+    """
+    resources = recipe.resources
+    replicas = most_replicas(recipe)
+    for field, each, processes, who in (
+        ("gpus_per_fm", resources.gpus_per_fm, 1 + replicas, f"the FM's trainer and replicas (1 + {replicas})"),
+        ("gpus_per_vm", resources.gpus_per_vm, workers, f"the fleet's workers ({workers})"),
+    ):
+        if each and (places := gpu_places(nodes, each)) < processes:
+            raise UserError(
+                f"resources.{field}: {who} need {each:g} GPUs each, and the cluster's {sum(nodes):g} GPUs have "
+                f"room for {places}; lower it (0: none), have fewer of them, or add GPUs"
+            )
+    needed = (1 + replicas) * resources.gpus_per_fm + workers * resources.gpus_per_vm
+    if needed > sum(nodes) + 1e-6:
+        raise UserError(
+            f"resources: the recipe needs {needed:g} GPUs at once but the cluster has {sum(nodes):g}; lower "
+            "gpus_per_fm, gpus_per_vm, fm_replicas, fm_replicas_most or fleet_workers, or add GPUs"
+        )
+
+
+def gpu_places(nodes: Sequence[float], each: float) -> int:
+    """How many processes that need so much of a GPU, or so many whole ones, fit on nodes with so many GPUs."""
+    if each < 1:
+        return int(sum(nodes)) * math.floor(1 / each + 1e-6)
+    return sum(int(gpus // each) for gpus in nodes)
 
 
 @contextmanager
@@ -42,7 +83,7 @@ def ray_cluster(recipe: Recipe, address: str | None, logs: Path) -> Iterator[int
     On this machine alone Ray is told of more CPUs than there are where the parts need them: they share the real ones.
 
     Raises:
-        UserError: the cluster at `address` cannot be reached, or can never give what the recipe needs.
+        UserError: the cluster at `address` cannot be reached, or the cluster can never give what the recipe needs.
     """
     import ray
 
@@ -50,10 +91,11 @@ def ray_cluster(recipe: Recipe, address: str | None, logs: Path) -> Iterator[int
         if address is None:
             cores = os.cpu_count() or 1
             # the trainer of the FM and its replica are rarely busy at once, so the fleet may have every core
-            workers = fleet_workers(recipe, cores + 1 + recipe.resources.fm_replicas)
+            workers = fleet_workers(recipe, cores + 1 + most_replicas(recipe))
             _start(max(cores, needed_cpus(recipe, workers)))
         else:
             workers = _attach(recipe, address)
+        check_gpus(recipe, workers, _gpus_of_nodes())
         quieten(logs)  # ray.init has set its loggers up anew
         _quiet_ray()
         yield workers
@@ -126,7 +168,7 @@ def _attach(recipe: Recipe, address: str) -> int:
     if needed > available:
         raise UserError(
             f"resources: the recipe needs {needed} CPUs at once but the cluster at {address!r} has {available:.0f}; "
-            "lower fm_replicas, fleet_workers or augment_tasks, or add nodes"
+            "lower fm_replicas, fm_replicas_most, fleet_workers or augment_tasks, or add nodes"
         )
     return workers
 
@@ -157,6 +199,13 @@ def _cluster_cpus() -> float:
 
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return resources.get("CPU", 0.0)
+
+
+def _gpus_of_nodes() -> list[float]:
+    import ray
+
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [float(node["Resources"].get("GPU", 0)) for node in nodes if node["Alive"]]
 
 
 def spread(function: Callable[[int], Made], arguments: Sequence[int], /) -> Iterable[Made]:

@@ -17,7 +17,16 @@ from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.errors import UserError
 
 PACKAGES = ("exfm_ray", "numpy", "pandas", "pyarrow", "ray", "torch")
-NOT_IN_RESULTS = ("resources", "das.lease_seconds", "das.poll_seconds", "das.swap_timeout_seconds", "das.pointer")
+NOT_IN_RESULTS = (
+    "resources",
+    "das.lease_seconds",
+    "das.poll_seconds",
+    "das.swap_timeout_seconds",
+    "das.batch_rows",
+    "das.batch_wait_seconds",
+    "das.queued_rows",
+    "das.pointer",
+)
 """what a continued run may change, since no result depends on it; sums over other request sizes round otherwise"""
 
 

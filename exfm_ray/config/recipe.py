@@ -141,6 +141,13 @@ class ResourcesConfig(Section):
             raise ValueError("must be auto or from 1 to 10000")
         return workers
 
+    @field_validator("gpus_per_fm", "gpus_per_vm")
+    @classmethod
+    def _can_be_given(cls, gpus: float) -> float:
+        if (0 < gpus < 0.0001) or (gpus > 1 and gpus != int(gpus)):
+            raise ValueError("must be 0, a part of one GPU from 0.0001 on, or a whole number of GPUs")
+        return gpus
+
     @model_validator(mode="after")
     def _grows(self) -> "ResourcesConfig":
         if self.fm_replicas_most is not None and self.fm_replicas_most < self.fm_replicas:

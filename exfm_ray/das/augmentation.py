@@ -2,15 +2,15 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 import ray.data
 from ray import serve
-from ray.exceptions import RayActorError
 from ray.serve.handle import DeploymentHandle
 
+from exfm_ray.das.asking import answer_to
 from exfm_ray.das.pointer import LatestPointer, point_to
 from exfm_ray.das.wire import from_bytes, to_bytes
 from exfm_ray.data.commit import CommittedFile, Stopwatch, commit, committed, require, sweep
@@ -22,7 +22,6 @@ from exfm_ray.errors import DataError
 from exfm_ray.schema import EVENT_ID, FM_SNAPSHOT, supervision_column
 
 REQUESTS_IN_FLIGHT = 3
-TRIES = 5
 CPUS_PER_TASK = 0.25
 """a task mostly waits for the FM; a whole CPU each would starve what trains beside it"""
 
@@ -108,7 +107,7 @@ def _supervised(
 
     def answered() -> pa.Table:
         rows, response = waiting.popleft()
-        identity, answer = _result(response, lambda: handle.predict.remote(to_bytes(rows), snapshot_day))
+        identity, answer = answer_to(response, lambda: handle.predict.remote(to_bytes(rows), snapshot_day))
         supervision = from_bytes(answer)
         if identity != expected or supervision.num_rows != rows.num_rows:
             raise DataError(f"asked {expected} about {rows.num_rows} rows, {identity} gave {supervision.num_rows}")
@@ -121,18 +120,6 @@ def _supervised(
             yield answered()
     while waiting:
         yield answered()
-
-
-def _result(response: Any, ask_again: Callable[[], Any]) -> tuple[str, bytes]:
-    """The answer to a request; asked again where the replica died over it, since Serve replaces the replica."""
-    for _ in range(TRIES - 1):
-        try:
-            answer: tuple[str, bytes] = response.result()
-            return answer
-        except RayActorError:
-            response = ask_again()
-    last: tuple[str, bytes] = response.result()
-    return last
 
 
 def _empty(experiment: Experiment) -> pa.Table:

@@ -43,6 +43,10 @@ class SnapshotLoader:
         self.current: Predictor | None = None
         self.problem: str | None = None
         """why the snapshot that the pointer names could not be loaded"""
+        self.swaps = 0
+        """how often another snapshot took over from one that answered"""
+        self.failures = 0
+        """how often following the pointer failed, each try counted"""
 
     def follow_once(self) -> None:
         """Extend the lease, and load what the pointer names if that is not what answers now.
@@ -52,6 +56,7 @@ class SnapshotLoader:
         try:
             record = extend_lease(self._pointer, self._clock(), self._lease_seconds)
         except Exception as error:  # of any kind: a thread that died here would leave its replica behind for ever
+            self.failures += 1
             self._tell(f"the latest pointer cannot be followed: {error}", error)
             return
         if record is not None and (self.current is None or self.current.snapshot_day != record.snapshot_day):
@@ -66,13 +71,15 @@ class SnapshotLoader:
             return
         try:
             snapshot = self._reader.read(day)
-            self.current = Predictor.of(self._reader.snapshots, snapshot)
+            predictor = Predictor.of(self._reader.snapshots, snapshot)
         except Exception as error:  # as above
+            self.failures += 1
             problem = f"snapshot {self._reader.snapshots.directory(day)} cannot be loaded: {error}"
             self._refusal = Refusal.after(refusal, day, problem, self._clock())
             self._tell(problem, error)
             return
-        self._refusal = None
+        self.swaps += self.current is not None
+        self.current, self._refusal = predictor, None
         self._tell(None)
         self._keep_cached(snapshot.sha256)
 

@@ -1,4 +1,4 @@
-"""The stores that a latest pointer can live in."""
+"""The stores that a latest pointer can live in, and a node of Ray."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -52,3 +52,15 @@ def address(request: pytest.FixtureRequest) -> str:
 def pointer(address: str) -> Iterator[LatestPointer]:
     with closing(pointer_at(address)) as opened:
         yield opened
+
+
+@pytest.fixture(scope="package")
+def ray_node() -> Iterator[None]:
+    """One node of Ray for all tests of the service that need real processes; each deploys an application of its own."""
+    import ray
+
+    from exfm_ray.cluster import _start
+
+    _start(8)
+    yield
+    ray.shutdown()
