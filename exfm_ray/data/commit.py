@@ -44,6 +44,8 @@ class Made(BaseModel):
     started: float
     """seconds since the Unix epoch"""
     seconds: float
+    measured: dict[str, Any] = {}
+    """what was measured while it was made; differs from run to run"""
 
 
 class Manifest(BaseModel):
@@ -70,9 +72,14 @@ class Stopwatch:
     def start(cls, shared_by: int = 1) -> "Stopwatch":
         return cls(time.time(), shared_by)
 
-    def made(self) -> Made:
-        seconds = round((time.time() - self.started) / self.shared_by, 3)
-        return Made(host=socket.gethostname(), process=os.getpid(), started=round(self.started, 3), seconds=seconds)
+    def made(self, measured: dict[str, Any] | None = None) -> Made:
+        return Made(
+            host=socket.gethostname(),
+            process=os.getpid(),
+            started=round(self.started, 3),
+            seconds=round((time.time() - self.started) / self.shared_by, 3),
+            measured=measured or {},
+        )
 
 
 def write_file(directory: Location, stem: str, suffix: str, content: bytes, rows: int = 0) -> CommittedFile:
@@ -87,13 +94,21 @@ def write_named_file(directory: Location, name: str, content: bytes, rows: int =
 
 
 def commit(
-    directory: Location, files: Sequence[CommittedFile], about: dict[str, Any], stopwatch: Stopwatch
+    directory: Location,
+    files: Sequence[CommittedFile],
+    about: dict[str, Any],
+    stopwatch: Stopwatch,
+    measured: dict[str, Any] | None = None,
 ) -> Manifest:
-    """Make the directory exist. Committed things never change: an earlier commit wins, this one's files are swept."""
+    """Make the directory exist. Committed things never change: an earlier commit wins, this one's files are swept.
+
+    Args:
+        measured: plain values that differ from run to run, such as the seconds of each request.
+    """
     earlier = committed(directory)
     if earlier is None:
         rows = sum(file.rows for file in files)
-        earlier = Manifest(files=tuple(files), rows=rows, about=about, made=stopwatch.made())
+        earlier = Manifest(files=tuple(files), rows=rows, about=about, made=stopwatch.made(measured))
         (directory / MANIFEST).write(earlier.model_dump_json(indent=1).encode())
     sweep(directory)
     return earlier

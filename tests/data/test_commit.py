@@ -45,6 +45,13 @@ def test_a_commit_lists_files_rows_and_checksums_in_order(place: Location) -> No
     assert [read_file(place, file) for file in manifest.files] == [b"one", b"two"]
 
 
+def test_what_was_measured_stands_apart_from_what_the_files_mean(place: Location) -> None:
+    commit(place, [], {"day": 1}, Stopwatch.start(), {"seconds": [0.5, 0.25]})
+    manifest = require(place)
+    assert manifest.about == {"day": 1}
+    assert manifest.made.measured == {"seconds": [0.5, 0.25]}
+
+
 def test_leftovers_are_ignored_and_swept(place: Location) -> None:
     write_file(place, "part", ".bin", b"of a process that died")
     kept = write_file(place, "part", ".bin", b"kept")
