@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import pyarrow as pa
 import torch
 from ray import serve
 from ray.serve.handle import DeploymentHandle
@@ -15,7 +16,7 @@ from exfm_ray.config import DasConfig
 from exfm_ray.das.loader import SnapshotLoader
 from exfm_ray.das.pointer_at import pointer_at
 from exfm_ray.das.predictor import Predictor
-from exfm_ray.das.wire import from_bytes, to_bytes
+from exfm_ray.das.wire import answered
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.snapshots import SnapshotDatabase
@@ -43,7 +44,7 @@ class FoundationModel:
         # torch computes in one thread, so that the event loop goes on answering health checks
         self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="predict")
 
-    async def predict(self, rows: bytes, snapshot_day: int | None) -> tuple[str, bytes]:
+    async def predict(self, rows: bytes | pa.Buffer, snapshot_day: int | None) -> tuple[str, bytes]:
         """Supervise rows.
 
         Args:
@@ -52,14 +53,14 @@ class FoundationModel:
                 (latest mode).
 
         Returns:
-            the snapshot's identity, and Arrow IPC with `fm_<task>` per row.
+            the snapshot's identity, and Arrow IPC with `fm_<task>` per row and the seconds of the work.
 
         Raises:
             DataError: the pointer did not bring that snapshot here within `swap_timeout_seconds`.
         """
         predictor = await self._predictor(snapshot_day)
         loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._compute, lambda: to_bytes(predictor.predict(from_bytes(rows))))
+        answer = await loop.run_in_executor(self._compute, answered, rows, predictor.predict)
         return predictor.identity, answer
 
     async def describe(self) -> dict[str, Any]:
