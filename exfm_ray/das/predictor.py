@@ -8,6 +8,7 @@ import torch
 from exfm_ray.data.encode import encode
 from exfm_ray.data.run_directory import snapshot_identity
 from exfm_ray.data.snapshots import SnapshotDatabase
+from exfm_ray.models.inputs import Inputs
 from exfm_ray.models.model import Model
 from exfm_ray.schema import Schema, supervision_column
 
@@ -38,13 +39,17 @@ class Predictor:
         identity = snapshot_identity(snapshots.root, day)
         return cls(day, identity, facts.inputs, facts.tasks, model.to(device), device)
 
-    @torch.no_grad()
     def predict(self, rows: pa.Table) -> pa.Table:
         """`fm_<task>` float32 in [0, 1] per row, in the rows' order.
 
         Args:
             rows: the snapshot's features as columns; others are ignored.
         """
-        logits = self.model(encode(rows, self.inputs).to(self.device))
+        return self.answer(encode(rows, self.inputs))
+
+    @torch.no_grad()
+    def answer(self, inputs: Inputs) -> pa.Table:
+        """`predict` for rows that are encoded already."""
+        logits = self.model(inputs.to(self.device))
         probabilities = torch.sigmoid(logits).cpu().numpy()
         return pa.table({supervision_column(task): probabilities[:, index] for index, task in enumerate(self.tasks)})

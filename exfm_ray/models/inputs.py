@@ -1,5 +1,6 @@
 """What a model reads: one batch's features as tensors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,3 +47,20 @@ class Inputs:
             numeric=self.numeric.to(device, non_blocking=True),
             sequences=tuple(SequenceInput(s.values.to(device), s.offsets.to(device)) for s in self.sequences),
         )
+
+
+def joined(parts: Sequence[Inputs]) -> Inputs:
+    """The rows of several inputs of one schema, one after the other; at least one."""
+    if len(parts) == 1:
+        return parts[0]
+    return Inputs(
+        categorical=torch.cat([part.categorical for part in parts]),
+        numeric=torch.cat([part.numeric for part in parts]),
+        sequences=tuple(_joined_sequences(parts) for parts in zip(*(part.sequences for part in parts), strict=True)),
+    )
+
+
+def _joined_sequences(parts: Sequence[SequenceInput]) -> SequenceInput:
+    lengths = torch.cat([part.offsets.diff() for part in parts])
+    offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+    return SequenceInput(torch.cat([part.values for part in parts]), offsets)
