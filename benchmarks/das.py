@@ -106,14 +106,14 @@ class Comparison:
     """CPU seconds per row of each stage of our side alone"""
 
     def json_rows(self) -> list[dict[str, Any]]:
-        def per_core(round: Round) -> float:
-            return self.rows / round.usage.all_cpu_seconds
+        def per_core(one: Round) -> float:
+            return self.rows / one.usage.all_cpu_seconds
 
-        def on_the_clock(round: Round) -> float:
-            return self.rows / round.seconds
+        def on_the_clock(one: Round) -> float:
+            return self.rows / one.seconds
 
-        def mebibytes(round: Round) -> float:
-            return round.usage.peak_bytes / 2**20
+        def mebibytes(one: Round) -> float:
+            return one.usage.peak_bytes / 2**20
 
         return [
             self._row("rows per CPU second", per_core, "rows/s per core in use"),
@@ -126,7 +126,6 @@ class Comparison:
     ) -> dict[str, Any]:
         ours, theirs = (statistics.median(map(figure, rounds)) for rounds in (self.ours, self.theirs))
         ratio = theirs / ours if less_is_better else ours / theirs
-        what = f"{what}, DCNv2 {self.setting}"
         return {
             "what": what,
             "ours": round(ours, 1),
@@ -138,13 +137,12 @@ class Comparison:
     def where_the_rest_goes(self) -> str:
         """CPU seconds per million rows of our side: by kind of process, and by stage."""
         scale = 1e6 / self.rows
-        kinds = {kind for round in self.ours for kind in round.usage.cpu_seconds}
+        kinds = {kind for one in self.ours for kind in one.usage.cpu_seconds}
         by_kind = {
-            kind: statistics.median(round.usage.cpu_seconds.get(kind, 0.0) for round in self.ours) * scale
-            for kind in kinds
+            kind: statistics.median(one.usage.cpu_seconds.get(kind, 0.0) for one in self.ours) * scale for kind in kinds
         }
-        total = statistics.median(round.usage.all_cpu_seconds for round in self.ours) * scale
-        theirs = statistics.median(round.usage.all_cpu_seconds for round in self.theirs) * scale
+        total = statistics.median(one.usage.all_cpu_seconds for one in self.ours) * scale
+        theirs = statistics.median(one.usage.all_cpu_seconds for one in self.theirs) * scale
         by_stage = {stage: seconds * 1e6 for stage, seconds in self.stages.items()}
         by_stage["everything else"] = total - sum(by_stage.values())
         lines = [f"CPU seconds per million rows, {self.setting}: ours {total:.1f}, theirs {theirs:.1f}"]

@@ -5,6 +5,7 @@ Vocabularies and the DCNv2 are those that BARS publishes for TaobaoAd_x1: embedd
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -49,7 +50,7 @@ VOCABULARY = {
 HISTORIES = {"cate_his": "cate", "brand_his": "brand", "btag_his": "btag"}
 INSTEAD_OF_HISTORIES = {"cate_last": 11_330, "brand_last": 308_870, "btag_last": 6, "price_bucket": 1_000}
 MODEL = DcnV2Model(embedding_dim=32, cross_layers=4, hidden=(512, 256, 128), dropout=0.1)
-PARAMETERS = {"seq": 43_576_577, "cat20": 53_854_049}
+PARAMETERS = {"seq": 43_576_577, "cat20": 53_855_137}
 
 
 def schema_of(setting: Setting) -> Schema:
@@ -105,7 +106,7 @@ def foundation_model(setting: Setting, experiment: Experiment) -> Model:
 
 def _slices(schema: Schema, rows: int) -> Iterator[pa.Table]:
     edges = np.linspace(0, rows, FILES + 1).astype(np.int64)
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in pairwise(edges):
         yield _rows(schema, int(first), int(last))
 
 

@@ -22,7 +22,8 @@ from exfm_ray.data.snapshots import SnapshotDatabase
 from exfm_ray.models.inputs import Inputs, SequenceInput
 from exfm_ray.models.model import Model
 
-BATCH_ROWS = 16_384
+BATCH_ROWS = 4_096
+"""of 512 to 16,384 about the fastest: what larger batches hold between layers is mapped and cleared anew each time"""
 
 
 class PlainLoop:

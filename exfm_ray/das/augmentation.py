@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,9 @@ import ray.data
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from ray import serve
-from ray.exceptions import RayActorError
 from ray.serve.handle import DeploymentHandle
 
+from exfm_ray.das.asking import answer_to
 from exfm_ray.das.pointer import LatestPointer, point_to
 from exfm_ray.das.wire import from_bytes, to_buffer
 from exfm_ray.data.commit import CommittedFile, Stopwatch, commit, committed, require, sweep
@@ -28,7 +28,6 @@ from exfm_ray.schema import DOMAIN, EVENT_ID, FM_SNAPSHOT, STAGE, supervision_co
 Mask = NDArray[np.bool_]
 
 REQUESTS_IN_FLIGHT = 3
-TRIES = 5
 CPUS_PER_TASK = 0.25
 """a task mostly waits for the FM; a whole CPU each would starve what trains beside it"""
 
@@ -184,7 +183,7 @@ def _answers(
 
     def first() -> pa.Table:
         rows, response = waiting.popleft()
-        identity, content = _result(response, lambda: handle.predict.remote(to_buffer(rows), snapshot_day))
+        identity, content = answer_to(response, lambda: handle.predict.remote(to_buffer(rows), snapshot_day))
         answer = from_bytes(content)
         if identity != expected or answer.num_rows != rows.num_rows:
             raise DataError(f"asked {expected} about {rows.num_rows} rows, {identity} gave {answer.num_rows}")
@@ -196,15 +195,3 @@ def _answers(
             yield first()
     while waiting:
         yield first()
-
-
-def _result(response: Any, ask_again: Callable[[], Any]) -> tuple[str, bytes]:
-    """The answer to a request; asked again where the replica died over it, since Serve replaces the replica."""
-    for _ in range(TRIES - 1):
-        try:
-            answer: tuple[str, bytes] = response.result()
-            return answer
-        except RayActorError:
-            response = ask_again()
-    last: tuple[str, bytes] = response.result()
-    return last

@@ -10,20 +10,33 @@ from typing import Any
 import pyarrow as pa
 import torch
 from ray import serve
+from ray.serve.config import AutoscalingConfig
 from ray.serve.handle import DeploymentHandle
 
-from exfm_ray.config import DasConfig
+from exfm_ray.config import DasConfig, ResourcesConfig
+from exfm_ray.das.batching import Answer, BusyError, RowBatcher
+from exfm_ray.das.health import Health, StateReader
 from exfm_ray.das.loader import SnapshotLoader
+from exfm_ray.das.metrics import ReplicaMetrics
 from exfm_ray.das.pointer_at import pointer_at
 from exfm_ray.das.predictor import Predictor
-from exfm_ray.das.wire import answered
+from exfm_ray.das.wire import from_bytes, to_bytes, with_seconds
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.snapshots import SnapshotDatabase
 from exfm_ray.errors import DataError
 
-REQUESTS_AT_ONCE = 8
-"""per replica; more wait in the caller"""
+REQUESTS_AT_ONCE = 64
+"""per replica; what they may hold is bounded by rows, `das.queued_rows`"""
+REQUESTS_WAITING = 1_024
+"""per calling process, for a replica that has room; Serve turns away those beyond"""
+REQUESTS_PER_REPLICA = 4.0
+"""beyond this mean, replicas are added: one is computed, and some wait to fill the next batch"""
+GROW_AFTER_SECONDS, SHRINK_AFTER_SECONDS = 5.0, 120.0
+"""of too much or too little load: a replica takes as long to start as it is waited for, and long to be missed"""
+HEALTH_CHECK_SECONDS = 2.0
+STUCK_SECONDS = 60.0
+"""for at most `das.batch_rows` rows, or one pinned request"""
 
 
 class FoundationModel:
@@ -40,28 +53,49 @@ class FoundationModel:
         self._das = DasConfig.model_validate(das)
         database = SnapshotDatabase(Location(snapshots))
         self._loader = SnapshotLoader(database, pointer_at(pointer), self._das.lease_seconds, time.time)
-        self._loader.follow(self._das.poll_seconds)
+        follower = self._loader.follow(self._das.poll_seconds)
         # torch computes in one thread, so that the event loop goes on answering health checks
-        self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="predict")
+        compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="predict")
+        self._metrics = ReplicaMetrics()
+        self._batcher = RowBatcher(
+            self._newest,
+            compute,
+            self._das.batch_rows,
+            self._das.batch_wait_seconds,
+            self._das.queued_rows,
+            self._metrics,
+        )
+        self._health = Health(follower, compute, STUCK_SECONDS, time.monotonic)
+        self._state = StateReader(self._loader, database, time.time)
+        self._telling: asyncio.Future[None] | None = None
 
     async def predict(self, rows: bytes | pa.Buffer, snapshot_day: int | None) -> tuple[str, bytes]:
         """Supervise rows.
 
         Args:
             rows: Arrow IPC with the snapshot's features.
-            snapshot_day: exactly the snapshot of this day answers (pinned mode); None: the newest that is loaded
-                (latest mode).
+            snapshot_day: exactly the snapshot of this day answers, with no other rows beside these (pinned mode);
+                None: the newest that is loaded, small requests together (latest mode).
 
         Returns:
-            the snapshot's identity, and Arrow IPC with `fm_<task>` per row and the seconds of the work.
+            the identity of the snapshot that made this answer, and Arrow IPC with `fm_<task>` per row, whose metadata
+            says how many seconds the work took, without any waiting.
 
         Raises:
-            DataError: the pointer did not bring that snapshot here within `swap_timeout_seconds`.
+            BusyError: too many rows wait; ask again later.
+            DataError: the rows do not fit the snapshot, or the pointer did not bring that snapshot here within
+                `swap_timeout_seconds`.
         """
-        predictor = await self._predictor(snapshot_day)
-        loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._compute, answered, rows, predictor.predict)
-        return predictor.identity, answer
+        started = time.monotonic()
+        try:
+            answer = await self._answer(rows, snapshot_day)
+        except BusyError:
+            raise  # counted where it is refused
+        except Exception:
+            self._metrics.failed()
+            raise
+        self._metrics.answered(answer.rows.num_rows, time.monotonic() - started)
+        return answer.identity, to_bytes(with_seconds(answer.rows, answer.seconds))
 
     async def describe(self) -> dict[str, Any]:
         """What answers now: `snapshot` (identity), `snapshot_day`, `inputs` (a `Schema` as JSON values), `tasks`.
@@ -77,6 +111,32 @@ class FoundationModel:
             "tasks": list(predictor.tasks),
         }
 
+    async def check_health(self) -> None:
+        """Asked by Serve, which replaces a replica that raises. Tells the metrics on the way, without waiting for it.
+
+        Raises:
+            UnhealthyError: a thread is dead or stuck.
+        """
+        self._health.check()
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.get_running_loop().run_in_executor(None, self._tell_state)
+
+    def _tell_state(self) -> None:
+        self._metrics.state(self._state.read())
+
+    async def _answer(self, rows: bytes | pa.Buffer, snapshot_day: int | None) -> Answer:
+        try:
+            table = from_bytes(rows)
+        except pa.ArrowException as error:
+            raise DataError(f"the rows are not one Arrow IPC stream: {error}") from error
+        predictor = await self._predictor(snapshot_day)
+        return await self._batcher.predict(table, None if snapshot_day is None else predictor)
+
+    def _newest(self) -> Predictor:
+        predictor = self._loader.current
+        assert predictor is not None, "asked only after a first snapshot was there, and none is ever taken away"
+        return predictor
+
     async def _predictor(self, snapshot_day: int | None) -> Predictor:
         deadline = time.monotonic() + self._das.swap_timeout_seconds
         while (predictor := self._loader.current) is None or snapshot_day not in (None, predictor.snapshot_day):
@@ -86,6 +146,27 @@ class FoundationModel:
                 raise DataError(f"{now} answers, not {asked}; {self._loader.problem or 'no problem'}")
             await asyncio.sleep(self._das.poll_seconds / 4)
         return predictor
+
+
+def deployment_options(resources: ResourcesConfig) -> dict[str, Any]:
+    """How Serve runs the FM: how many replicas, what each has, and what may wait."""
+    options: dict[str, Any] = {
+        "max_ongoing_requests": REQUESTS_AT_ONCE,
+        "max_queued_requests": REQUESTS_WAITING,
+        "health_check_period_s": HEALTH_CHECK_SECONDS,
+        "ray_actor_options": {"num_cpus": 1, "num_gpus": resources.gpus_per_fm},
+    }
+    if resources.fm_replicas_most is None:
+        return options | {"num_replicas": resources.fm_replicas}
+    scaling = AutoscalingConfig(
+        min_replicas=resources.fm_replicas,
+        max_replicas=resources.fm_replicas_most,
+        target_ongoing_requests=REQUESTS_PER_REPLICA,
+        look_back_period_s=GROW_AFTER_SECONDS,
+        upscale_delay_s=GROW_AFTER_SECONDS,
+        downscale_delay_s=SHRINK_AFTER_SECONDS,
+    )
+    return options | {"autoscaling_config": scaling}
 
 
 @contextmanager
@@ -100,14 +181,7 @@ def serving(experiment: Experiment, pointer: str) -> Iterator[tuple[str, Deploym
     """
     resources, das = experiment.recipe.resources, experiment.recipe.das
     name = experiment.name
-    deployment: Any = serve.deployment(
-        FoundationModel,
-        name="FoundationModel",
-        num_replicas=resources.fm_replicas,
-        max_ongoing_requests=REQUESTS_AT_ONCE,
-        health_check_period_s=2,
-        ray_actor_options={"num_cpus": 1, "num_gpus": resources.gpus_per_fm},
-    )
+    deployment: Any = serve.deployment(FoundationModel, name="FoundationModel", **deployment_options(resources))
     application = deployment.bind(experiment.snapshots.uri, pointer, das.model_dump(mode="json"))
     if resources.mode == "local":
         yield name, serve.run(application, name=name, route_prefix=None, _local_testing_mode=True)

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from exfm_ray.das.pointer import LatestPointer, extend_lease
+from exfm_ray.das.pointer import LatestPointer, PointerRecord, extend_lease
 from exfm_ray.das.predictor import Predictor
 from exfm_ray.data.snapshots import SnapshotDatabase
 
@@ -26,6 +26,12 @@ class SnapshotLoader:
         self.current: Predictor | None = None
         self.problem: str | None = None
         """why the snapshot that the pointer names could not be loaded"""
+        self.record: PointerRecord | None = None
+        """what the pointer said when it was last read"""
+        self.swaps = 0
+        """how often another snapshot took over from one that answered"""
+        self.failures = 0
+        """how often following the pointer failed, each try counted"""
 
     def follow_once(self) -> None:
         """Extend the lease, and load what the pointer names if that is not what answers now.
@@ -35,13 +41,15 @@ class SnapshotLoader:
         what = "the latest pointer cannot be followed"
         try:
             record = extend_lease(self._pointer, self._clock(), self._lease_seconds)
-            current = self.current
+            self.record, current = record, self.current
             if record is not None and (current is None or current.snapshot_day != record.snapshot_day):
                 what = f"snapshot {self._snapshots.directory(record.snapshot_day)} cannot be loaded"
                 self.current = Predictor.load(self._snapshots, record.snapshot_day)
+                self.swaps += current is not None
             self.problem = None
         except Exception as error:  # of any kind: a thread that died here would leave its replica behind for ever
             self.problem = f"{what}: {error}"
+            self.failures += 1
             logger.exception("the old snapshot goes on answering")
 
     def follow(self, poll_seconds: float) -> threading.Thread:
