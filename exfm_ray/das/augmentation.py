@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,15 @@ from ray.serve.handle import DeploymentHandle
 
 from exfm_ray.das.asking import answer_to
 from exfm_ray.das.pointer import LatestPointer, point_to
-from exfm_ray.das.wire import from_bytes, to_buffer
+from exfm_ray.das.window import RequestTime, measured_of
+from exfm_ray.das.wire import from_bytes, seconds_of, to_buffer
 from exfm_ray.data.commit import CommittedFile, Stopwatch, commit, committed, require, sweep
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import arrow_schema, read_rows, rebatch, write_part
 from exfm_ray.data.waiting import wait_until_committed
 from exfm_ray.errors import DataError
-from exfm_ray.schema import DOMAIN, EVENT_ID, FM_SNAPSHOT, STAGE, supervision_column
+from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, FM_SNAPSHOT, STAGE, supervision_column
 
 Mask = NDArray[np.bool_]
 
@@ -38,8 +40,8 @@ class SupervisedPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: CommittedFile
-    fm_rows: int
-    """rows that the FM predicted"""
+    requests: tuple[RequestTime, ...]
+    """those to the FM, in order"""
 
 
 def augment_days(
@@ -77,13 +79,15 @@ def augment_day(experiment: Experiment, day: int, application: str, handle: Depl
         written = part.file
         if written.rows != read.rows:
             raise DataError(f"side-car file {written.name} has {written.rows} rows beside {read.rows} of {read.name}")
+    requests = [request for part in parts for request in part.requests]
     about = {
         "day": day,
         FM_SNAPSHOT: experiment.snapshot_identity(experiment.supervising_snapshot(day)),
         "tasks": list(experiment.data_schema.tasks),
-        "fm_rows": sum(part.fm_rows for part in parts),
+        "fm_rows": sum(request.rows for request in requests),
     }
-    commit(supervision, [part.file for part in parts], about, stopwatch)
+    measured = measured_of(requests, experiment.recipe.resources.fm_replicas)
+    commit(supervision, [part.file for part in parts], about, stopwatch, measured)
 
 
 def _on_ray_data(
@@ -125,12 +129,13 @@ def augment_part(
     identity = experiment.snapshot_identity(snapshot_day)
     answers = list(_answers(requests, handle, snapshot_day, identity))
     table = side_car(keys[EVENT_ID], wanted, answers, experiment.data_schema.tasks, identity)
-    return SupervisedPart(file=write_part(experiment.supervision(day), part, table), fm_rows=int(wanted.sum()))
+    written = write_part(experiment.supervision(day), part, table)
+    return SupervisedPart(file=written, requests=request_times(keys[EVENT_TIME].to_numpy()[wanted], answers))
 
 
 def _keys(experiment: Experiment, partition: Location, file: CommittedFile) -> pa.Table:
-    """What says which rows a file has, and who reads them."""
-    names = [EVENT_ID, DOMAIN, STAGE]
+    """What says which rows a file has, when they happened, and who reads them."""
+    names = [EVENT_ID, EVENT_TIME, DOMAIN, STAGE]
     whole = arrow_schema(experiment.data_schema)
     none = pa.schema([whole.field(name) for name in names]).empty_table()
     return pa.concat_tables([none, *read_rows(partition, names, files=[file])])
@@ -173,6 +178,22 @@ def side_car(
     spread = supervision.take(pa.array(np.cumsum(wanted) - 1, mask=~wanted)).add_column(0, EVENT_ID, ids)
     snapshots = pc.if_else(pa.array(wanted), pa.scalar(identity), pa.scalar(None, pa.string()))
     return spread.append_column(FM_SNAPSHOT, snapshots)
+
+
+def request_times(events: NDArray[np.int64], answers: Sequence[pa.Table]) -> tuple[RequestTime, ...]:
+    """How long the FM worked on each request, and when the rows of it happened.
+
+    Args:
+        events: event times of the answers' rows, one answer after the other, milliseconds.
+    """
+    edges = np.cumsum([0, *(answer.num_rows for answer in answers)])
+    return tuple(
+        RequestTime(
+            first_event=int(events[start]), last_event=int(events[stop - 1]), rows=int(stop - start),
+            seconds=round(seconds_of(answer), 6),
+        )
+        for answer, (start, stop) in zip(answers, pairwise(edges), strict=True)
+    )  # fmt: skip
 
 
 def _answers(

@@ -12,10 +12,16 @@ def to_buffer(table: pa.Table) -> pa.Buffer:
     Ray moves an Arrow buffer into shared memory by one copy, and a process of the same node reads it there without
     any; bytes would be copied twice more.
     """
-    sink = pa.BufferOutputStream()
+    size = pa.MockOutputStream()
+    _write(table, size)
+    buffer = pa.allocate_buffer(size.size())  # once: a stream that grows would copy itself again and again
+    _write(table, pa.FixedSizeBufferWriter(buffer))
+    return buffer
+
+
+def _write(table: pa.Table, sink: pa.NativeFile) -> None:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    return sink.getvalue()
 
 
 def to_bytes(table: pa.Table) -> bytes:

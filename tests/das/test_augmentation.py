@@ -14,6 +14,7 @@ from exfm_ray.das.augmentation import augment_days, only, side_car
 from exfm_ray.das.deployment import serving
 from exfm_ray.das.pointer_at import pointer_at
 from exfm_ray.das.predictor import Predictor
+from exfm_ray.das.window import measured_requests
 from exfm_ray.das.wire import from_bytes, seconds_of, to_buffer, to_bytes, with_seconds
 from exfm_ray.data.batches import day_batches
 from exfm_ray.data.commit import Stopwatch, require
@@ -25,7 +26,7 @@ from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts
 from exfm_ray.errors import DataError
 from exfm_ray.models.build import build_model, seeded
 from exfm_ray.quiet import quieten
-from exfm_ray.schema import DOMAIN, EVENT_ID, FM_SNAPSHOT, STAGE
+from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, FM_SNAPSHOT, STAGE
 from tests.conftest import claimed, small_content
 
 ROWS_PER_REQUEST = 200
@@ -106,6 +107,22 @@ def test_the_fm_sees_a_row_once_however_many_vms_read_it(supervised: Experiment)
     _, side = read_day(supervised, 2)
     assert manifest.about["fm_rows"] == len(side) - side["fm_click"].null_count
     assert manifest.rows == len(side)
+
+
+def test_the_manifest_says_what_each_request_took_and_when_its_rows_happened(supervised: Experiment) -> None:
+    requests = measured_requests([require(supervised.supervision(2)).made])
+    assert requests is not None
+    partition = whole(read_rows(Location(supervised.dataset).day(2), [EVENT_ID, EVENT_TIME]))
+    _, side = read_day(supervised, 2)
+    events = partition[EVENT_TIME].to_numpy()[side["fm_click"].is_valid().to_numpy()]
+    assert requests.rows.sum() == len(events)
+    assert requests.replicas == 1
+    assert max(requests.rows) == ROWS_PER_REQUEST
+    assert sum(requests.rows != ROWS_PER_REQUEST) == 2  # the last of each time slice
+    starts = np.cumsum([0, *requests.rows[:-1]]).astype(int)
+    np.testing.assert_allclose(requests.first_event, events[starts] / 1_000)
+    np.testing.assert_allclose(requests.last_event, events[starts + requests.rows.astype(int) - 1] / 1_000)
+    assert 0 < min(requests.seconds) < max(requests.seconds) < require(supervised.supervision(2)).made.seconds
 
 
 def test_a_vm_reads_its_supervision(supervised: Experiment) -> None:
