@@ -8,11 +8,12 @@ medians over the rounds. CPU seconds are those of all processes of a side, Ray's
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,6 @@ class Round:
 
     seconds: float
     usage: Usage
-    answer: dict[str, Any]
 
 
 class Side:
@@ -51,7 +51,7 @@ class Side:
     def __init__(self, script: str, *arguments: str, kind_of: Callable[[psutil.Process], str]) -> None:
         command = [sys.executable, str(HERE / script), *arguments]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._kind_of = kind_of
+        self._script, self._kind_of = script, kind_of
         self._read()
 
     def ask(self, what: str) -> dict[str, Any]:
@@ -64,13 +64,13 @@ class Side:
     def round(self) -> Round:
         with watching(self._process.pid, self._kind_of) as usage:
             answer = self.ask("round")
-        return Round(answer["seconds"], usage, answer)
+        return Round(answer["seconds"], usage())
 
     def _read(self) -> str:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self._process.args} ended with {self._process.wait()}")
+            raise RuntimeError(f"{self._script} ended with {self._process.wait()}")
         return line
 
     def close(self) -> None:
@@ -113,7 +113,7 @@ class Comparison:
             return self.rows / one.seconds
 
         def mebibytes(one: Round) -> float:
-            return one.usage.peak_bytes / 2**20
+            return one.usage.all_peak_bytes / 2**20
 
         return [
             self._row("rows per CPU second", per_core, "rows/s per core in use"),
@@ -127,7 +127,7 @@ class Comparison:
         ours, theirs = (statistics.median(map(figure, rounds)) for rounds in (self.ours, self.theirs))
         ratio = theirs / ours if less_is_better else ours / theirs
         return {
-            "what": what,
+            "what": f"{what}, DCNv2 {self.setting}",
             "ours": round(ours, 1),
             "theirs": round(theirs, 1),
             "unit": unit,
@@ -135,21 +135,40 @@ class Comparison:
         }
 
     def where_the_rest_goes(self) -> str:
-        """CPU seconds per million rows of our side: by kind of process, and by stage."""
+        """CPU seconds of our side by kind of process and by stage, per million rows, and its memory."""
         scale = 1e6 / self.rows
-        kinds = {kind for one in self.ours for kind in one.usage.cpu_seconds}
-        by_kind = {
-            kind: statistics.median(one.usage.cpu_seconds.get(kind, 0.0) for one in self.ours) * scale for kind in kinds
-        }
-        total = statistics.median(one.usage.all_cpu_seconds for one in self.ours) * scale
-        theirs = statistics.median(one.usage.all_cpu_seconds for one in self.theirs) * scale
-        by_stage = {stage: seconds * 1e6 for stage, seconds in self.stages.items()}
-        by_stage["everything else"] = total - sum(by_stage.values())
-        lines = [f"CPU seconds per million rows, {self.setting}: ours {total:.1f}, theirs {theirs:.1f}"]
-        for name, seconds in (("process", by_kind), ("stage", by_stage)):
-            ordered = sorted(seconds.items(), key=lambda item: -item[1])
-            lines.append(f"  by {name}: " + ", ".join(f"{what} {value:.2f}" for what, value in ordered))
-        return "\n".join(lines)
+        ours, theirs = (
+            statistics.median(one.usage.all_cpu_seconds * scale for one in rounds)
+            for rounds in (self.ours, self.theirs)
+        )
+        kinds = sorted({kind for one in self.ours for kind in one.usage.cpu_seconds})
+        of_processes, of_memory = {}, {}
+        for kind in kinds:
+            of_processes[kind] = statistics.median(one.usage.cpu_seconds.get(kind, 0.0) * scale for one in self.ours)
+            of_memory[kind] = statistics.median(one.usage.peak_bytes.get(kind, 0) / 2**20 for one in self.ours)
+        of_stages = {stage: seconds * 1e6 for stage, seconds in self.stages.items()}
+        of_stages["everything else"] = ours - sum(of_stages.values())
+        return "\n".join(
+            [
+                f"  CPU seconds per million rows: ours {ours:.1f}, theirs {theirs:.1f}",
+                f"  ours by process: {_listed(of_processes, '.2f')}",
+                f"  ours by stage, each alone: {_listed(of_stages, '.2f')}",
+                f"  ours in MiB by process: {_listed(of_memory, '.0f')}",
+            ]
+        )
+
+    def round_by_round(self) -> str:
+        """Rows per CPU second of every round that counts."""
+        return ", ".join(
+            f"{side} " + " ".join(f"{self.rows / one.usage.all_cpu_seconds:.0f}" for one in rounds)
+            for side, rounds in (("ours", self.ours), ("theirs", self.theirs))
+        )
+
+
+def _listed(figures: Mapping[str, float], form: str) -> str:
+    """Largest first."""
+    ordered = sorted(figures.items(), key=lambda item: -item[1])
+    return ", ".join(f"{what} {figure:{form}}" for what, figure in ordered)
 
 
 def compare(setting: Setting, rows: int, rounds: int) -> Comparison:
@@ -198,11 +217,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _measured(setting: Setting, rows: int, rounds: int) -> list[dict[str, Any]]:
+    load_before = os.getloadavg()[0]
     comparison = compare(setting, rows, rounds)
+    load = f"load average {load_before:.1f} before, {os.getloadavg()[0]:.1f} after"
+    difference = f"probabilities differ by at most {comparison.largest_difference:.1e}"
+    print(f"{setting}: {rows} rows, {rounds} rounds; {load}; {difference}")
     found = comparison.json_rows()
-    print(f"{rows} rows, {rounds} rounds; probabilities differ by at most {comparison.largest_difference:.1e}")
     for row in found:
         print(f"  {row['what']}: ours {row['ours']}, theirs {row['theirs']} {row['unit']}, ratio {row['ratio']}")
+    print(f"  rows per CPU second, round by round: {comparison.round_by_round()}")
     print(comparison.where_the_rest_goes(), flush=True)
     return found
 

@@ -137,4 +137,5 @@ def _rows(schema: Schema, first: int, last: int) -> pa.Table:
 
 def _zipf(generator: np.random.Generator, rows: int, count: int) -> NDArray[np.int64]:
     """Ids from 1 to rows − 1 where there are that many, the k-th about as often as 1 / k."""
-    return np.minimum(np.exp(generator.random(count) * np.log(rows)), rows - 1).astype(np.int64)
+    ids: NDArray[np.int64] = np.minimum(np.exp(generator.random(count) * np.log(rows)), rows - 1).astype(np.int64)
+    return ids
