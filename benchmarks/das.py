@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ SETTINGS: tuple[Setting, ...] = ("seq", "cat20")
 FULL_ROWS, QUICK_ROWS = 1_000_000, 131_072
 FULL_ROUNDS, QUICK_ROUNDS = 3, 2
 PROBABILITY_TOLERANCE = 1e-5
+IDLE_SECONDS = 10.0
+RAYS_OWN_ACTORS = ("ray::_", "ray::DashboardAgent")
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,12 @@ class Side:
             answer = self.ask("round")
         return Round(answer["seconds"], usage())
 
+    def idle(self) -> float:
+        """CPU seconds per second that it uses when it has nothing to do."""
+        with watching(self._process.pid, self._kind_of) as usage:
+            time.sleep(IDLE_SECONDS)
+        return usage().all_cpu_seconds / IDLE_SECONDS
+
     def _read(self) -> str:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -85,11 +94,11 @@ def kind_of_ray_process(process: psutil.Process) -> str:
     for start, kind in (("ray::ServeReplica", "replica"), ("ray::ServeController", "Serve controller")):
         if title.startswith(start):
             return kind
-    if title.startswith("ray::"):
+    if title.startswith("ray::") and not title.startswith(RAYS_OWN_ACTORS):
         return "Data task"
     if process.name() in ("raylet", "gcs_server"):
         return "raylet and GCS"
-    return "driver" if title.find("das_service.py") >= 0 else "Ray's agents"
+    return "driver" if "das_service.py" in title else "Ray's agents"
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,8 @@ class Comparison:
     """between the probabilities of the two sides"""
     stages: dict[str, float]
     """CPU seconds per row of each stage of our side alone"""
+    idle: float
+    """CPU seconds per second of our side when it has nothing to do"""
 
     def json_rows(self) -> list[dict[str, Any]]:
         def per_core(one: Round) -> float:
@@ -147,6 +158,8 @@ class Comparison:
             of_processes[kind] = statistics.median(one.usage.cpu_seconds.get(kind, 0.0) * scale for one in self.ours)
             of_memory[kind] = statistics.median(one.usage.peak_bytes.get(kind, 0) / 2**20 for one in self.ours)
         of_stages = {stage: seconds * 1e6 for stage, seconds in self.stages.items()}
+        seconds = statistics.median(one.seconds for one in self.ours) * scale
+        of_stages[f"{self.idle:.3f} of a core, which Ray uses idle, for {seconds:.0f} s"] = self.idle * seconds
         of_stages["everything else"] = ours - sum(of_stages.values())
         return "\n".join(
             [
@@ -183,9 +196,9 @@ def compare(setting: Setting, rows: int, rounds: int) -> Comparison:
             sides = (plain, service)
             pairs = [tuple(side.round() for side in sides) for _ in range(1 + rounds)][1:]
             difference = largest_difference(experiment, Path(target))
-            stages = service.ask("stages")
+            stages, idle = service.ask("stages"), service.idle()
         theirs, ours = ([pair[side] for pair in pairs] for side in (0, 1))
-        return Comparison(setting, rows, ours, theirs, difference, stages)
+        return Comparison(setting, rows, ours, theirs, difference, stages, idle)
 
 
 def largest_difference(experiment: Experiment, plain: Path) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-SAMPLE_SECONDS = 0.5
+SAMPLE_SECONDS = 2.0
 
 
 @dataclass
