@@ -1,29 +1,47 @@
-"""Supervision of one day: the partition streams through the FM, in order, into a side-car."""
+"""Supervision of one day: the rows that VMs read stream through the FM, in order, into a side-car."""
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray.data
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from exfm_ray.das.asking import answer_to
 from exfm_ray.das.pointer import LatestPointer, point_to
-from exfm_ray.das.wire import from_bytes, to_bytes
+from exfm_ray.das.window import RequestTime, measured_of
+from exfm_ray.das.wire import from_bytes, seconds_of, to_buffer
 from exfm_ray.data.commit import CommittedFile, Stopwatch, commit, committed, require, sweep
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
-from exfm_ray.data.partitions import read_rows, write_part
+from exfm_ray.data.partitions import arrow_schema, read_rows, rebatch, write_part
 from exfm_ray.data.waiting import wait_until_committed
 from exfm_ray.errors import DataError
-from exfm_ray.schema import EVENT_ID, FM_SNAPSHOT, supervision_column
+from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, FM_SNAPSHOT, STAGE, supervision_column
+
+Mask = NDArray[np.bool_]
 
 REQUESTS_IN_FLIGHT = 3
 CPUS_PER_TASK = 0.25
 """a task mostly waits for the FM; a whole CPU each would starve what trains beside it"""
+
+
+class SupervisedPart(BaseModel):
+    """What became of one file of a partition."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: CommittedFile
+    requests: tuple[RequestTime, ...]
+    """those to the FM, in order"""
 
 
 def augment_days(
@@ -52,77 +70,149 @@ def augment_day(experiment: Experiment, day: int, application: str, handle: Depl
     stopwatch = Stopwatch.start()
     supervision = experiment.supervision(day)
     sweep(supervision)
-    parts = require(Location(experiment.dataset).day(day)).files
+    files = require(Location(experiment.dataset).day(day)).files
     if handle is not None:
-        files = [augment_part(experiment, day, part, file, handle) for part, file in enumerate(parts)]
+        parts = [augment_part(experiment, day, part, file, handle) for part, file in enumerate(files)]
     else:
-        work = [{"part": part, "file": file.model_dump()} for part, file in enumerate(parts)]
-        files = _on_ray_data(experiment, day, application, work)
-    for written, read in zip(files, parts, strict=True):
+        parts = _on_ray_data(experiment, day, application, files)
+    for part, read in zip(parts, files, strict=True):
+        written = part.file
         if written.rows != read.rows:
             raise DataError(f"side-car file {written.name} has {written.rows} rows beside {read.rows} of {read.name}")
-    identity = experiment.snapshot_identity(experiment.supervising_snapshot(day))
-    about = {"day": day, FM_SNAPSHOT: identity, "tasks": list(experiment.data_schema.tasks)}
-    commit(supervision, files, about, stopwatch)
+    requests = [request for part in parts for request in part.requests]
+    about = {
+        "day": day,
+        FM_SNAPSHOT: experiment.snapshot_identity(experiment.supervising_snapshot(day)),
+        "tasks": list(experiment.data_schema.tasks),
+        "fm_rows": sum(request.rows for request in requests),
+    }
+    measured = measured_of(requests, experiment.recipe.resources.fm_replicas)
+    commit(supervision, [part.file for part in parts], about, stopwatch, measured)
 
 
-def _on_ray_data(experiment: Experiment, day: int, application: str, work: list[dict[str, Any]]) -> list[CommittedFile]:
+def _on_ray_data(
+    experiment: Experiment, day: int, application: str, files: Sequence[CommittedFile]
+) -> list[SupervisedPart]:
     """One Ray Data task per file. A task that is retried writes a file of another name; only one gets committed."""
     settings = experiment.model_dump(mode="json")
 
     def augment(row: dict[str, Any]) -> dict[str, Any]:
         deployed = serve.get_app_handle(application)
-        read = CommittedFile.model_validate(row["file"])
-        written = augment_part(Experiment.model_validate(settings), day, row["part"], read, deployed)
-        return {"part": row["part"], **written.model_dump()}
+        file = CommittedFile.model_validate_json(row["file"])
+        done = augment_part(Experiment.model_validate(settings), day, row["part"], file, deployed)
+        return {"part": row["part"], "done": done.model_dump_json()}
 
+    work = [{"part": part, "file": file.model_dump_json()} for part, file in enumerate(files)]
     data = ray.data.from_items(work, override_num_blocks=len(work)).map(
         augment,
         num_cpus=CPUS_PER_TASK,
         compute=ray.data.TaskPoolStrategy(size=experiment.recipe.resources.augment_tasks),
     )
     rows = sorted(data.take_all(), key=lambda row: int(row["part"]))
-    return [CommittedFile.model_validate({k: v for k, v in row.items() if k != "part"}) for row in rows]
+    return [SupervisedPart.model_validate_json(row["done"]) for row in rows]
 
 
 def augment_part(
     experiment: Experiment, day: int, part: int, file: CommittedFile, handle: DeploymentHandle[Any]
-) -> CommittedFile:
-    """Supervise one file of a partition: event_id, fm_<task> …, fm_snapshot, in the file's row order."""
+) -> SupervisedPart:
+    """Supervise one file of a partition: event_id, fm_<task> …, fm_snapshot, in the file's row order.
+
+    The FM gets full requests of the rows that some VM reads, each once; the supervision of the others is null.
+    """
     partition = Location(experiment.dataset).day(day)
-    columns = [EVENT_ID, *(feature.name for feature in experiment.fm_traffic().schema.features)]
-    requests = read_rows(partition, columns, experiment.recipe.das.rows_per_request, [file])
+    keys = _keys(experiment, partition, file)
+    wanted = read_by_some_vm(experiment, keys)
+    features = [feature.name for feature in experiment.fm_traffic().schema.features]
+    rows_per_request = experiment.recipe.das.rows_per_request
+    requests = rebatch(only(wanted, read_rows(partition, features, rows_per_request, [file])), rows_per_request)
     snapshot_day = experiment.supervising_snapshot(day)
-    expected = experiment.snapshot_identity(snapshot_day)
-    answers = list(_supervised(requests, handle, snapshot_day, expected))
-    table = pa.concat_tables(answers) if answers else _empty(experiment)
-    return write_part(experiment.supervision(day), part, table)
+    identity = experiment.snapshot_identity(snapshot_day)
+    answers = list(_answers(requests, handle, snapshot_day, identity))
+    table = side_car(keys[EVENT_ID], wanted, answers, experiment.data_schema.tasks, identity)
+    written = write_part(experiment.supervision(day), part, table)
+    return SupervisedPart(file=written, requests=request_times(keys[EVENT_TIME].to_numpy()[wanted], answers))
 
 
-def _supervised(
+def _keys(experiment: Experiment, partition: Location, file: CommittedFile) -> pa.Table:
+    """What says which rows a file has, when they happened, and who reads them."""
+    names = [EVENT_ID, EVENT_TIME, DOMAIN, STAGE]
+    whole = arrow_schema(experiment.data_schema)
+    none = pa.schema([whole.field(name) for name in names]).empty_table()
+    return pa.concat_tables([none, *read_rows(partition, names, files=[file])])
+
+
+def read_by_some_vm(experiment: Experiment, keys: pa.Table) -> Mask:
+    """Which rows at least one VM of the recipe reads, by their domain and stage."""
+    domains, stages = keys[DOMAIN].to_numpy(), keys[STAGE].to_numpy()
+    wanted = np.zeros(keys.num_rows, dtype=np.bool_)
+    for domain, stage in {(vm.domain, vm.stage) for vm in map(experiment.vm_traffic, experiment.recipe.vms)}:
+        wanted |= (domains == domain) & (stages == stage)
+    return wanted
+
+
+def only(wanted: Mask, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The wanted ones of the tables' rows, which `wanted` covers from first to last; whole tables are not copied."""
+    start = 0
+    for table in tables:
+        of_table = wanted[start : start + table.num_rows]
+        start += table.num_rows
+        yield table if of_table.all() else table.filter(pa.array(of_table))
+
+
+def side_car(
+    ids: pa.ChunkedArray, wanted: Mask, answers: Sequence[pa.Table], tasks: Sequence[str], identity: str
+) -> pa.Table:
+    """A row per id: the answers' rows one after the other where wanted, null elsewhere.
+
+    Args:
+        answers: `fm_<task>` of the wanted rows.
+        identity: the snapshot that all of them come from.
+
+    Raises:
+        DataError: there are more or fewer answers than wanted rows.
+    """
+    columns = [(supervision_column(task), pa.float32()) for task in tasks]
+    supervision = pa.concat_tables([pa.schema(columns).empty_table(), *answers])
+    if supervision.num_rows != wanted.sum():
+        raise DataError(f"the FM was asked about {wanted.sum()} rows and answered {supervision.num_rows}")
+    spread = supervision.take(pa.array(np.cumsum(wanted) - 1, mask=~wanted)).add_column(0, EVENT_ID, ids)
+    snapshots = pc.if_else(pa.array(wanted), pa.scalar(identity), pa.scalar(None, pa.string()))
+    return spread.append_column(FM_SNAPSHOT, snapshots)
+
+
+def request_times(events: NDArray[np.int64], answers: Sequence[pa.Table]) -> tuple[RequestTime, ...]:
+    """How long the FM worked on each request, and when the rows of it happened.
+
+    Args:
+        events: event times of the answers' rows, one answer after the other, milliseconds.
+    """
+    edges = np.cumsum([0, *(answer.num_rows for answer in answers)])
+    return tuple(
+        RequestTime(
+            first_event=int(events[start]), last_event=int(events[stop - 1]), rows=int(stop - start),
+            seconds=round(seconds_of(answer), 6),
+        )
+        for answer, (start, stop) in zip(answers, pairwise(edges), strict=True)
+    )  # fmt: skip
+
+
+def _answers(
     requests: Iterator[pa.Table], handle: DeploymentHandle[Any], snapshot_day: int, expected: str
 ) -> Iterator[pa.Table]:
-    """The requests' rows with their supervision, in order; a few requests are under way at once."""
+    """The FM's answers to the requests, in order; a few requests are under way at once."""
     waiting: deque[tuple[pa.Table, Any]] = deque()
 
-    def answered() -> pa.Table:
+    def first() -> pa.Table:
         rows, response = waiting.popleft()
-        identity, answer = answer_to(response, lambda: handle.predict.remote(to_bytes(rows), snapshot_day))
-        supervision = from_bytes(answer)
-        if identity != expected or supervision.num_rows != rows.num_rows:
-            raise DataError(f"asked {expected} about {rows.num_rows} rows, {identity} gave {supervision.num_rows}")
-        supervision = supervision.add_column(0, EVENT_ID, rows[EVENT_ID])
-        return supervision.append_column(FM_SNAPSHOT, pa.repeat(identity, rows.num_rows))
+        identity, content = answer_to(response, lambda: handle.predict.remote(to_buffer(rows), snapshot_day))
+        answer = from_bytes(content)
+        if identity != expected or answer.num_rows != rows.num_rows:
+            raise DataError(f"asked {expected} about {rows.num_rows} rows, {identity} gave {answer.num_rows}")
+        return answer
 
     for rows in requests:
-        waiting.append((rows, handle.predict.remote(to_bytes(rows), snapshot_day)))
+        waiting.append((rows, handle.predict.remote(to_buffer(rows), snapshot_day)))
         if len(waiting) >= REQUESTS_IN_FLIGHT:
-            yield answered()
+            yield first()
     while waiting:
-        yield answered()
-
-
-def _empty(experiment: Experiment) -> pa.Table:
-    """The side-car of a file without rows."""
-    tasks = [(supervision_column(task), pa.float32()) for task in experiment.data_schema.tasks]
-    return pa.schema([(EVENT_ID, pa.int64()), *tasks, (FM_SNAPSHOT, pa.string())]).empty_table()
+        yield first()

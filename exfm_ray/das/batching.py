@@ -1,6 +1,7 @@
 """Requests of a replica: a bounded queue, and small requests for the newest snapshot predicted together."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -34,6 +35,8 @@ class Answer:
     """of the snapshot that made exactly these rows"""
     rows: pa.Table
     """`fm_<task>` per row of the request, in its order"""
+    seconds: float
+    """of the work: the request's share, by rows, of the batch that it was in"""
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,7 @@ class RowBatcher:
         pinned = batch[0].pinned
         predictor = self._newest() if pinned is None else pinned
         self._watch.batch(sum(request.rows.num_rows for request in batch))
+        started = time.perf_counter()
         encodings = await self._computed(lambda: [_encoding(request.rows, predictor) for request in batch])
         sound: list[tuple[Request, Inputs]] = []
         for request, encoding in zip(batch, encodings, strict=True):
@@ -193,7 +197,8 @@ class RowBatcher:
         if sound:
             whole = joined([inputs for _, inputs in sound])
             most_rows = self._batch_rows if pinned is None else len(whole)
-            _share_out([request for request, _ in sound], predictor, await self._predicted(whole, predictor, most_rows))
+            answers = await self._predicted(whole, predictor, most_rows)
+            _share_out([request for request, _ in sound], predictor, answers, time.perf_counter() - started)
 
     async def _predicted(self, whole: Inputs, predictor: Predictor, most_rows: int) -> pa.Table:
         """Piece by piece."""
@@ -219,12 +224,14 @@ def _encoding(rows: pa.Table, predictor: Predictor) -> Inputs | DataError:
         return error
 
 
-def _share_out(batch: Sequence[Request], predictor: Predictor, answers: pa.Table) -> None:
+def _share_out(batch: Sequence[Request], predictor: Predictor, answers: pa.Table, seconds: float) -> None:
     start = 0
     for request in batch:
+        rows = request.rows.num_rows
         if not request.answer.done():
-            request.answer.set_result(Answer(predictor.identity, answers.slice(start, request.rows.num_rows)))
-        start += request.rows.num_rows
+            share = seconds * rows / max(answers.num_rows, 1)
+            request.answer.set_result(Answer(predictor.identity, answers.slice(start, rows), share))
+        start += rows
 
 
 def _fail(batch: Sequence[Request], error: Exception) -> None:

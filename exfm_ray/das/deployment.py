@@ -17,14 +17,17 @@ from ray.serve.handle import DeploymentHandle
 
 from exfm_ray.config import DasConfig, ResourcesConfig
 from exfm_ray.das.batching import Answer, BusyError, RowBatcher
+from exfm_ray.das.expected import Expected
 from exfm_ray.das.health import Health
 from exfm_ray.das.loader import SnapshotLoader
 from exfm_ray.das.metrics import ReplicaMetrics
+from exfm_ray.das.node_cache import NodeCache
 from exfm_ray.das.pointer_at import pointer_at
 from exfm_ray.das.predictor import Predictor
 from exfm_ray.das.state_reader import StateReader
+from exfm_ray.das.updater import Updater
 from exfm_ray.das.watched_pointer import WatchedPointer
-from exfm_ray.das.wire import from_bytes, to_bytes
+from exfm_ray.das.wire import from_bytes, to_bytes, with_seconds
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.snapshots import SnapshotDatabase
@@ -55,15 +58,19 @@ class FoundationModel:
         snapshots: URI of the FM's snapshot database.
         pointer: address of the latest pointer, as `pointer_at` takes it.
         das: a `DasConfig` as JSON values.
+        expected: inputs and tasks of its snapshots; others are refused.
+        latest: whether the replica moves the pointer to what is published (live operation), or somebody else does.
     """
 
-    def __init__(self, snapshots: str, pointer: str, das: dict[str, Any]) -> None:
+    def __init__(self, snapshots: str, pointer: str, das: dict[str, Any], expected: Expected, latest: bool) -> None:
         torch.set_num_threads(1)
         sys.setswitchinterval(SWITCH_SECONDS)
         self._das = DasConfig.model_validate(das)
         database, followed = SnapshotDatabase(Location(snapshots)), WatchedPointer(pointer_at(pointer))
-        self._loader = SnapshotLoader(database, followed, self._das.lease_seconds, time.time)
-        follower = self._loader.follow(self._das.poll_seconds)
+        cache, lease = NodeCache(), self._das.lease_seconds
+        self._loader = SnapshotLoader(database, followed, lease, time.time, expected, cache)
+        updater = Updater(database, followed, lease, time.time, expected, cache) if latest else None
+        follower = self._loader.follow(self._das.poll_seconds, updater)
         # torch computes in one thread, so that the event loop goes on answering health checks
         compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="predict")
         self._metrics = ReplicaMetrics()
@@ -79,7 +86,7 @@ class FoundationModel:
         self._state = StateReader(self._loader, followed, database, time.time)
         self._telling: asyncio.Future[None] | None = None
 
-    async def predict(self, rows: bytes, snapshot_day: int | None) -> tuple[str, bytes]:
+    async def predict(self, rows: bytes | pa.Buffer, snapshot_day: int | None) -> tuple[str, bytes]:
         """Supervise rows.
 
         Args:
@@ -88,7 +95,8 @@ class FoundationModel:
                 None: the newest that is loaded, small requests together (latest mode).
 
         Returns:
-            the identity of the snapshot that made this answer, and Arrow IPC with `fm_<task>` per row.
+            the identity of the snapshot that made this answer, and Arrow IPC with `fm_<task>` per row, whose metadata
+            says how many seconds the work took, without any waiting.
 
         Raises:
             BusyError: too many rows wait; ask again later.
@@ -104,7 +112,7 @@ class FoundationModel:
             self._metrics.failed()
             raise
         self._metrics.answered(answer.rows.num_rows, time.monotonic() - started)
-        return answer.identity, to_bytes(answer.rows)
+        return answer.identity, to_bytes(with_seconds(answer.rows, answer.seconds))
 
     async def describe(self) -> dict[str, Any]:
         """What answers now: `snapshot` (identity), `snapshot_day`, `inputs` (a `Schema` as JSON values), `tasks`.
@@ -133,7 +141,7 @@ class FoundationModel:
     def _tell_state(self) -> None:
         self._metrics.state(self._state.read())
 
-    async def _answer(self, rows: bytes, snapshot_day: int | None) -> Answer:
+    async def _answer(self, rows: bytes | pa.Buffer, snapshot_day: int | None) -> Answer:
         try:
             table = from_bytes(rows)
         except (pa.ArrowException, OSError) as error:
@@ -178,16 +186,20 @@ def deployment_options(resources: ResourcesConfig) -> dict[str, Any]:
     return options | {"autoscaling_config": scaling}
 
 
-def foundation_model(experiment: Experiment, pointer: str, das: DasConfig) -> Application:
+def foundation_model(experiment: Experiment, pointer: str, das: DasConfig, *, latest: bool) -> Application:
     """The FM of a run, ready to be deployed under its class's name.
 
     Args:
         pointer: address of the latest pointer, as `pointer_at` takes it.
         das: the recipe's, or a change of it.
+        latest: whatever is published last answers (live operation), or what somebody points to (simulations).
     """
+    expected = Expected.of(experiment.fm_traffic().schema, experiment.data_schema.tasks)
     options = deployment_options(experiment.recipe.resources)
     deployment: Any = serve.deployment(FoundationModel, name=FoundationModel.__name__, **options)
-    application: Application = deployment.bind(experiment.snapshots.uri, pointer, das.model_dump(mode="json"))
+    application: Application = deployment.bind(
+        experiment.snapshots.uri, pointer, das.model_dump(mode="json"), expected, latest
+    )
     return application
 
 
@@ -202,7 +214,7 @@ def serving(experiment: Experiment, pointer: str) -> Iterator[tuple[str, Deploym
         the application's name, and in local mode the handle of the one replica inside this process.
     """
     name = experiment.name
-    application = foundation_model(experiment, pointer, experiment.recipe.das)
+    application = foundation_model(experiment, pointer, experiment.recipe.das, latest=False)
     if experiment.recipe.resources.mode == "local":
         yield name, serve.run(application, name=name, route_prefix=None, _local_testing_mode=True)
         return

@@ -97,7 +97,7 @@ def test_rows_that_cannot_be_read_are_told(
 
 def test_a_snapshot_that_the_pointer_does_not_bring_is_told(run: Experiment) -> None:
     impatient = run.recipe.das.model_copy(update={"swap_timeout_seconds": 0.5})
-    application = foundation_model(run, run.pointer, impatient)
+    application = foundation_model(run, run.pointer, impatient, latest=False)
     handle: Any = serve.run(application, name=run.name, route_prefix=None, _local_testing_mode=True)
 
     def answer(day: int) -> str:
