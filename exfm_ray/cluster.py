@@ -62,6 +62,36 @@ def ray_cluster(recipe: Recipe, address: str | None, logs: Path) -> Iterator[int
             ray.shutdown()
 
 
+@contextmanager
+def serving_cluster(replicas: int, address: str | None, logs: Path) -> Iterator[None]:
+    """Ray for the FM's replicas alone; shut down on the way out, whatever happens.
+
+    Args:
+        replicas: of the FM, a CPU each.
+
+    Raises:
+        UserError: the cluster at `address` cannot be reached, or can never give that many CPUs.
+    """
+    import ray
+
+    try:
+        if address is None:
+            _start(max(os.cpu_count() or 1, replicas))
+        else:
+            _connect(address)
+            if replicas > (available := _cluster_cpus()):
+                raise UserError(
+                    f"resources.fm_replicas: {replicas} replicas need a CPU each but the cluster at {address!r} has "
+                    f"{available:.0f}; add nodes"
+                )
+        quieten(logs)  # ray.init has set its loggers up anew
+        _quiet_ray()
+        yield
+    finally:
+        with suppress(Exception):
+            ray.shutdown()
+
+
 def check_address(address: str | None) -> None:
     """Knock at the cluster's door, since Ray itself would wait there for minutes.
 
@@ -94,6 +124,19 @@ def _start(cpus: int) -> None:
 
 
 def _attach(recipe: Recipe, address: str) -> int:
+    _connect(address)
+    available = _cluster_cpus()
+    workers = fleet_workers(recipe, available)
+    needed = needed_cpus(recipe, workers)
+    if needed > available:
+        raise UserError(
+            f"resources: the recipe needs {needed} CPUs at once but the cluster at {address!r} has {available:.0f}; "
+            "lower fm_replicas, fleet_workers or augment_tasks, or add nodes"
+        )
+    return workers
+
+
+def _connect(address: str) -> None:
     import ray
 
     import exfm_ray
@@ -112,15 +155,6 @@ def _attach(recipe: Recipe, address: str) -> int:
             f"--address: cannot attach to {address!r} ({reason}); give a running cluster's, and where it asks for a "
             "token set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
         ) from error
-    available = _cluster_cpus()
-    workers = fleet_workers(recipe, available)
-    needed = needed_cpus(recipe, workers)
-    if needed > available:
-        raise UserError(
-            f"resources: the recipe needs {needed} CPUs at once but the cluster at {address!r} has {available:.0f}; "
-            "lower fm_replicas, fleet_workers or augment_tasks, or add nodes"
-        )
-    return workers
 
 
 def _cluster_cpus() -> float:

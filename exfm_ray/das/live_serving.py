@@ -1,0 +1,90 @@
+"""The FM for clients outside of Ray: its newest snapshot behind the door, for as long as a block runs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ray import serve
+from ray.serve.deployment import Application
+from starlette.types import ASGIApp
+
+from exfm_ray.config import DasConfig
+from exfm_ray.das.deployment import REQUESTS_AT_ONCE, FoundationModel
+from exfm_ray.das.door import door
+from exfm_ray.das.request_limits import RequestLimits
+from exfm_ray.data.experiment import Experiment
+from exfm_ray.data.snapshots import SnapshotFacts
+
+FIRST_ANSWER_SECONDS = 5.0
+"""a client waits no longer for a snapshot to be loaded"""
+REQUESTS_AT_THE_DOOR = 1_024
+"""many more than the door takes: it must see a request to turn it away, or the proxy would hold its body meanwhile"""
+REQUEST_SECONDS = 120.0
+"""a request that takes longer, in sending its body too, is ended by the proxy with 408"""
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """Who is let in, and with how much."""
+
+    host: str
+    port: int
+    limits: RequestLimits
+    digest: bytes | None
+    """`token_digest` of the token that clients must show; None lets everyone in"""
+
+
+@contextmanager
+def live_serving(experiment: Experiment, pointer: str, facts: SnapshotFacts, entrance: Entrance) -> Iterator[Any]:
+    """Replicas of the FM and the door before them, which listens on the cluster's head node.
+
+    Args:
+        pointer: address of the latest pointer, as `pointer_at` takes it; the snapshot that it names answers.
+        facts: of any of the snapshots; what they read and predict is the same.
+
+    Yields:
+        the handle of the FM.
+    """
+    name = f"{experiment.name}-live"
+    http = {"host": entrance.host, "port": entrance.port, "request_timeout_s": REQUEST_SECONDS}
+    serve.start(proxy_location="HeadOnly", http_options=http)
+    serve.run(_with_door(_model(experiment, pointer), facts, entrance), name=name, route_prefix="/")
+    try:
+        yield serve.get_deployment_handle(FoundationModel.__name__, name)
+    finally:
+        serve.delete(name)
+        if not serve.status().applications:  # the door stays open as long as Serve runs
+            serve.shutdown()  # type: ignore[no-untyped-call]
+
+
+def _model(experiment: Experiment, pointer: str) -> Application:
+    resources, das = experiment.recipe.resources, experiment.recipe.das
+    patience = min(das.swap_timeout_seconds, FIRST_ANSWER_SECONDS)
+    impatient: DasConfig = das.model_copy(update={"swap_timeout_seconds": patience})
+    deployment: Any = serve.deployment(
+        FoundationModel,
+        name=FoundationModel.__name__,
+        num_replicas=resources.fm_replicas,
+        max_ongoing_requests=REQUESTS_AT_ONCE,
+        health_check_period_s=2,
+        ray_actor_options={"num_cpus": 1, "num_gpus": resources.gpus_per_fm},
+    )
+    model: Application = deployment.bind(experiment.snapshots.uri, pointer, impatient.model_dump(mode="json"))
+    return model
+
+
+def _with_door(model: Application, facts: SnapshotFacts, entrance: Entrance) -> Application:
+    def build() -> ASGIApp:
+        handle = serve.get_deployment_handle(FoundationModel.__name__)
+        return door(handle, facts.inputs, facts.tasks, entrance.limits, entrance.digest)
+
+    deployment: Any = serve.deployment(
+        serve.ingress(build)(),
+        name="Door",
+        num_replicas=1,
+        max_ongoing_requests=REQUESTS_AT_THE_DOOR,
+        ray_actor_options={"num_cpus": 0},
+    )
+    application: Application = deployment.bind(model)
+    return application
