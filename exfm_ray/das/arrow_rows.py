@@ -29,7 +29,7 @@ def arrow_rows(content: bytes, inputs: Schema, limits: RequestLimits) -> pa.Tabl
                 _check_type(feature, reader.schema.field(feature.name))
             table = reader.read_all()
         table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, ValueError, OSError) as error:
         raise RefusedError(400, f"body: not a valid Arrow IPC stream: {error}") from error
     return pa.table({feature.name: _column(feature, table[feature.name]) for feature in inputs.features})
 

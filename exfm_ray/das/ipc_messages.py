@@ -28,19 +28,17 @@ def check_messages(content: bytes, limits: RequestLimits) -> None:
             raise RefusedError(422, f"body: found a {message.type} message; allowed: plain record batches")
         length, is_compressed = _batch_header(message.metadata.to_pybytes())
         if is_compressed:
-            raise RefusedError(
-                422, "body: found a compressed record batch; allowed: record batches without compression"
-            )
+            raise RefusedError(422, "body: found a compressed record batch; allowed: batches without compression")
+        if length < 0:
+            raise RefusedError(400, f"body: not an Arrow IPC stream: a record batch of {length} rows")
         rows += length
-        if rows > limits.rows:
-            limits.check_rows(rows)
     limits.check_rows(rows)
 
 
 def _messages(content: bytes) -> Iterator[pa.Message]:
     try:
         yield from pa.ipc.MessageReader.open_stream(pa.py_buffer(content))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, ValueError, OSError) as error:
         raise RefusedError(400, f"body: not an Arrow IPC stream: {error}") from error
 
 
@@ -56,7 +54,8 @@ def _batch_header(metadata: bytes) -> tuple[int, bool]:
         # older messages hide their compression elsewhere
         raise RefusedError(422, "body: found record batches of an old format; allowed: metadata version V5")
     header = _field(metadata, message, MESSAGE_HEADER)
-    assert header is not None, "Arrow reads no message without a header"
+    if header is None:
+        raise RefusedError(400, "body: not an Arrow IPC stream: a record batch without a header")
     batch = _table(metadata, header)
     length = _field(metadata, batch, BATCH_LENGTH)
     rows = struct.unpack_from("<q", metadata, length)[0] if length is not None else 0
