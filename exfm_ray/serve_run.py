@@ -1,6 +1,7 @@
 """`exfm serve`: a run's FM for clients outside of Ray, until it is told to stop."""
 
 import json
+import os
 import signal
 import threading
 import time
@@ -15,6 +16,7 @@ from exfm_ray.das.door_address import base_url, check_host, free_port
 from exfm_ray.das.live_serving import Entrance, live_serving
 from exfm_ray.das.pointer import LatestPointer, point_to
 from exfm_ray.das.pointer_at import pointer_at
+from exfm_ray.das.proxy_limit import proxy_environment
 from exfm_ray.das.request_limits import RequestLimits
 from exfm_ray.data.commit import require
 from exfm_ray.data.experiment import Experiment
@@ -56,6 +58,7 @@ def serve_run(
     check_address(address)
     logs = run.local_directory() / "logs"
     quieten(logs)
+    os.environ.update(proxy_environment(limits))
     resources, das, live = experiment.recipe.resources, experiment.recipe.das, live_pointer(experiment)
     with closing(pointer_at(live)) as pointer, serving_cluster(resources.fm_replicas, address, logs):
         _name_newest(snapshots, pointer, das.lease_seconds)

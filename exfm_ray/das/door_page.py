@@ -1,6 +1,7 @@
 """The door's OpenAPI document as a page that needs nothing from elsewhere."""
 
 import json
+import shlex
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -44,6 +45,6 @@ def _examples(document: dict[str, Any], method: str, path: str, address: str) ->
     for media_type, body in bodies.items():
         sent = "--data-binary @rows.arrows -o answer.arrows"
         if media_type != ARROW:
-            sent = f"-d '{json.dumps(body['example'])}'"
+            sent = f"-d {shlex.quote(json.dumps(body['example']))}"
         commands.append(" ".join([*words, f"-H 'content-type: {media_type}'", sent, f"{address}{path}"]))
     return commands

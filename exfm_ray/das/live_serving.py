@@ -15,6 +15,7 @@ from exfm_ray.das.door import door
 from exfm_ray.das.request_limits import RequestLimits
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.snapshots import SnapshotFacts
+from exfm_ray.errors import UserError
 
 FIRST_ANSWER_SECONDS = 5.0
 """a client waits no longer for a snapshot to be loaded"""
@@ -45,16 +46,22 @@ def live_serving(experiment: Experiment, pointer: str, facts: SnapshotFacts, ent
 
     Yields:
         the handle of the FM.
+
+    Raises:
+        UserError: the cluster serves this run already.
     """
     name = f"{experiment.name}-live"
     http = {"host": entrance.host, "port": entrance.port, "request_timeout_s": REQUEST_SECONDS}
     serve.start(proxy_location="HeadOnly", http_options=http)
+    if name in serve.status().applications:
+        raise UserError(f"RUN: the cluster serves {experiment.root} already; stop the other `exfm serve` first")
     serve.run(_with_door(_model(experiment, pointer), facts, entrance), name=name, route_prefix="/")
     try:
         yield serve.get_deployment_handle(FoundationModel.__name__, name)
     finally:
-        serve.delete(name)
-        if not serve.status().applications:  # the door stays open as long as Serve runs
+        if serve.status().applications.keys() - {name}:
+            serve.delete(name)
+        else:  # the port stays open for as long as Serve runs
             serve.shutdown()  # type: ignore[no-untyped-call]
 
 
