@@ -59,8 +59,8 @@ def serve_run(
     logs = run.local_directory() / "logs"
     quieten(logs)
     os.environ.update(proxy_environment(limits))
-    resources, das, live = experiment.recipe.resources, experiment.recipe.das, live_pointer(experiment)
-    with closing(pointer_at(live)) as pointer, serving_cluster(resources.fm_replicas, address, logs):
+    das, live = experiment.recipe.das, live_pointer(experiment)
+    with closing(pointer_at(live)) as pointer, serving_cluster(experiment.recipe, address, logs):
         _name_newest(snapshots, pointer, das.lease_seconds)
         with live_serving(experiment, live, facts, entrance) as model, _told_to_stop() as stop:
             url = base_url(entrance.host, entrance.port)

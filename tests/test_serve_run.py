@@ -21,6 +21,8 @@ import yaml
 from typer.testing import CliRunner
 
 from exfm_ray.cli import app
+from exfm_ray.cluster import check_room
+from exfm_ray.config import ResourcesConfig
 from exfm_ray.das.predictor import Predictor
 from exfm_ray.das.request_rows import ARROW, JSON
 from exfm_ray.das.wire import from_bytes, to_bytes
@@ -28,6 +30,7 @@ from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import read_rows
 from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.data.snapshots import SnapshotDatabase
+from exfm_ray.errors import UserError
 from exfm_ray.existing_run import experiment_of
 from tests.conftest import small_content
 
@@ -131,6 +134,18 @@ def test_no_option_lifts_a_limit(finished: Path, option: str) -> None:
         assert CliRunner().invoke(app, ["serve", str(finished), f"{option}={value}"]).exit_code == 2
 
 
+def test_a_cluster_that_can_never_hold_the_replicas_is_told() -> None:
+    three = ResourcesConfig(fm_replicas=3, gpus_per_fm=0.5)
+    check_room(three, {"CPU": 3.0, "GPU": 1.5})
+    with pytest.raises(
+        UserError, match=r"^resources: 3 replicas of the FM need 3 CPUs at once but the cluster has 2; "
+    ):
+        check_room(three, {"CPU": 2.0, "GPU": 1.5})
+    with pytest.raises(UserError, match=r"^resources: 3 replicas of the FM need 1\.5 GPUs .* has 0; .* gpus_per_fm in"):
+        check_room(three, {"CPU": 3.0})
+    check_room(ResourcesConfig(fm_replicas=3), {"CPU": 3.0})
+
+
 @contextmanager
 def served(run: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command, and the line that it says once it answers; killed should a test fail within."""
@@ -178,8 +193,7 @@ def test_the_newest_fm_of_a_run_answers_over_http_until_it_is_stopped(finished: 
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     features = [feature.name for feature in experiment.fm_traffic().schema.features]
     (rows, *_) = read_rows(experiment.run.days.day(4), features, 500)
-    predictions = {day: Predictor.load(SnapshotDatabase(Location(f"{finished}/snapshots/fm")), day) for day in (2,)}
-    expected = predictions[2].predict(rows)
+    expected = Predictor.load(SnapshotDatabase(experiment.snapshots), 2).predict(rows)
     plain = json.dumps({"rows": rows.to_pylist()})
     with served(run, "--token-file", f"{tmp_path}/token", "--max-bytes", str(len(plain))) as (process, line):
         found = re.fullmatch(

@@ -27,7 +27,7 @@ from exfm_ray.das.request_limits import RequestLimits
 from exfm_ray.das.request_rows import ARROW, JSON
 from exfm_ray.das.wire import from_bytes, to_bytes
 from exfm_ray.schema import Schema
-from tests.das.published import arrow_values, database_at, json_values, publish
+from tests.das.door_rows import arrow_values, database_at, json_values, publish
 
 LIMITS = RequestLimits(body_bytes=20_000, rows=50)
 TOKEN = "a-token"

@@ -12,7 +12,7 @@ from exfm_ray.das.request_limits import RequestLimits
 from exfm_ray.das.request_rows import ARROW, JSON, request_rows
 from exfm_ray.das.wire import to_bytes
 from exfm_ray.schema import Schema
-from tests.das.published import arrow_values, json_values
+from tests.das.door_rows import arrow_values, json_values
 
 LIMITS = RequestLimits(rows=100, history=8)
 
