@@ -12,7 +12,7 @@ from typing import Any
 
 from exfm_ray.cluster import check_address, serving_cluster
 from exfm_ray.das.bearer_token import OPEN_PATH, token_digest
-from exfm_ray.das.door_address import base_url, check_host, free_port
+from exfm_ray.das.door_address import ANY_ADDRESS, base_url, check_host, free_port
 from exfm_ray.das.live_serving import Entrance, live_serving
 from exfm_ray.das.pointer import LatestPointer, point_to
 from exfm_ray.das.pointer_at import pointer_at
@@ -66,7 +66,8 @@ def serve_run(
             url = base_url(entrance.host, entrance.port)
             _check_door(url)
             snapshot = _first_answer(model, das.swap_timeout_seconds, stop)
-            tell(f"{snapshot} of {run.root} answers at {url} (what it takes: {url}/docs); Ctrl-C ends it")
+            everywhere = " and this machine's other addresses" if host in ANY_ADDRESS else ""
+            tell(f"{snapshot} of {run.root} answers at {url}{everywhere} (what it takes: {url}/docs); Ctrl-C ends it")
             while not stop.wait(das.poll_seconds):
                 _name_newest(snapshots, pointer, das.lease_seconds)
 

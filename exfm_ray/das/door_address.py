@@ -5,6 +5,9 @@ from ipaddress import ip_address
 
 from exfm_ray.errors import UserError
 
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""what stands for all addresses of this machine → the one that this machine itself uses"""
+
 
 def check_host(host: str, *, has_token: bool) -> None:
     """Beyond this machine only who shows a token is let in.
@@ -44,5 +47,5 @@ def free_port(host: str, port: str) -> int:
 
 def base_url(host: str, port: int) -> str:
     """How this machine reaches the door."""
-    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    here = ANY_ADDRESS.get(host, host)
     return f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
