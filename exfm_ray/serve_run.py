@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from exfm_ray.cluster import check_address, serving_cluster
+from exfm_ray.config import DasConfig
 from exfm_ray.das.bearer_token import OPEN_PATH, token_digest
 from exfm_ray.das.door_address import ANY_ADDRESS, base_url, check_host, free_port
 from exfm_ray.das.live_serving import Entrance, live_serving
@@ -68,8 +69,27 @@ def serve_run(
             snapshot = _first_answer(model, das.swap_timeout_seconds, stop)
             everywhere = " and this machine's other addresses" if host in ANY_ADDRESS else ""
             tell(f"{snapshot} of {run.root} answers at {url}{everywhere} (what it takes: {url}/docs); Ctrl-C ends it")
-            while not stop.wait(das.poll_seconds):
-                _name_newest(snapshots, pointer, das.lease_seconds)
+            keep_newest(snapshots, pointer, das, stop, tell)
+
+
+def keep_newest(
+    snapshots: SnapshotDatabase,
+    pointer: LatestPointer,
+    das: DasConfig,
+    stop: threading.Event,
+    tell: Callable[[str], None],
+) -> None:
+    """Keep the pointer on the newest snapshot until the event is set; trouble is told once, and the old one answers."""
+    told = None
+    while not stop.wait(das.poll_seconds):
+        try:
+            _name_newest(snapshots, pointer, das.lease_seconds)
+            trouble = None
+        except Exception as error:  # of any kind: storage or pointer may be back a moment later
+            trouble = f"newer snapshots cannot be looked for: {type(error).__name__}: {error}"
+        if trouble is not None and trouble != told:
+            tell(trouble)
+        told = trouble
 
 
 def live_pointer(experiment: Experiment) -> str:

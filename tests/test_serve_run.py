@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,8 @@ from typer.testing import CliRunner
 
 from exfm_ray.cli import app
 from exfm_ray.cluster import check_room
-from exfm_ray.config import ResourcesConfig
+from exfm_ray.config import DasConfig, ResourcesConfig
+from exfm_ray.das.embedded_pointer import EmbeddedPointer
 from exfm_ray.das.predictor import Predictor
 from exfm_ray.das.request_rows import ARROW, JSON
 from exfm_ray.das.wire import from_bytes, to_bytes
@@ -32,7 +34,10 @@ from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.data.snapshots import SnapshotDatabase
 from exfm_ray.errors import UserError
 from exfm_ray.existing_run import experiment_of
+from exfm_ray.schema import Schema
+from exfm_ray.serve_run import keep_newest
 from tests.conftest import small_content
+from tests.das.door_rows import database_at, publish
 
 TOKEN = "a-token-of-the-test"
 
@@ -144,6 +149,30 @@ def test_a_cluster_that_can_never_hold_the_replicas_is_told() -> None:
     with pytest.raises(UserError, match=r"^resources: 3 replicas of the FM need 1\.5 GPUs .* has 0; .* gpus_per_fm in"):
         check_room(three, {"CPU": 3.0})
     check_room(ResourcesConfig(fm_replicas=3), {"CPU": 3.0})
+
+
+def test_trouble_with_the_pointer_is_told_once_and_passes(tmp_path: Path, small_schema: Schema) -> None:
+    database = database_at(tmp_path)
+    publish(database, small_schema, 1)
+    pointer, record = EmbeddedPointer(str(tmp_path / "pointer")), tmp_path / "pointer" / "latest.json"
+    record.write_text("no record")
+    stop, told = threading.Event(), []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        threading.Timer(0.1, lambda: (record.unlink(), named.start())).start()
+
+    def stop_when_named() -> None:
+        while pointer.read() is None:
+            pass
+        stop.set()
+
+    named = threading.Thread(target=stop_when_named)
+    keep_newest(database, pointer, DasConfig(poll_seconds=0.01), stop, tell)
+    assert told == [f"newer snapshots cannot be looked for: DataError: {record} is not a pointer's record"]
+    held = pointer.read()
+    assert held is not None
+    assert held.snapshot_day == 1
 
 
 @contextmanager
