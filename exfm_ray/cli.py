@@ -115,6 +115,34 @@ def export(
         tell.line(f"export:   {place}")
 
 
+@app.command()
+def serve(
+    directory: Annotated[str, typer.Argument(metavar="RUN", help="Run directory.")],
+    http: Annotated[str, typer.Option(metavar="PORT", help="To listen on; 0 for a free one.")] = "8000",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; beyond this machine it takes a token.")
+    ] = "127.0.0.1",
+    token_file: Annotated[str | None, typer.Option(help="File with the token; default: EXFM_TOKEN, or none.")] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster; default: one on this machine.")] = None,
+    max_bytes: Annotated[int, typer.Option(min=1_024, max=2**30, help="Of a request's body.")] = 16_777_216,
+    max_rows: Annotated[int, typer.Option(min=1, max=2**20, help="Of a request.")] = 65_536,
+    max_history: Annotated[int, typer.Option(min=1, max=65_536, help="Values of a sequence in a row.")] = 1_024,
+) -> None:
+    """Let a run's newest FM answer over HTTP until Ctrl-C; what a simulation publishes meanwhile takes over."""
+    with _telling() as tell:
+        from exfm_ray.das.client_token import read_token
+        from exfm_ray.das.request_limits import RequestLimits
+        from exfm_ray.data.location import Location
+        from exfm_ray.data.run_directory import RunDirectory
+        from exfm_ray.serve_run import serve_run
+
+        run = RunDirectory(Location.of(directory))
+        token = read_token(token_file, tell.warning)
+        limits = RequestLimits(body_bytes=max_bytes, rows=max_rows, history=max_history)
+        tell.logs = run.local_directory() / "logs" / "serve"
+        serve_run(run, host, http, token, limits, address, tell.line)
+
+
 @prepare_app.command("kuairand")
 def prepare_kuairand(
     path: Annotated[str, typer.Argument(help="Directory of KuaiRand-Pure's tables, CSV or Parquet.")],
@@ -158,6 +186,9 @@ class _Teller:
 
     def line(self, text: str) -> None:
         self.console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    def warning(self, text: str) -> None:
+        print(f"exfm: {text}", file=sys.stderr)
 
     def failed(self, error: Exception) -> str:
         """One line; the traceback is kept in the run's logs, or shown where there is no run."""

@@ -5,12 +5,12 @@ import math
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from exfm_ray.config import Recipe
+from exfm_ray.config import Recipe, ResourcesConfig
 from exfm_ray.data.prepare import Made, Spread
 from exfm_ray.errors import UserError
 from exfm_ray.quiet import quieten
@@ -126,6 +126,48 @@ def task_cluster(address: str | None, logs: Path) -> Iterator[Spread]:
     finally:
         with suppress(Exception):
             ray.shutdown()
+
+
+@contextmanager
+def serving_cluster(recipe: Recipe, address: str | None, logs: Path) -> Iterator[None]:
+    """Ray for the FM's replicas alone; shut down on the way out, whatever happens.
+
+    Raises:
+        UserError: the cluster at `address` cannot be reached, or the cluster can never give what the replicas need.
+    """
+    import ray
+
+    resources = recipe.resources
+    try:
+        if address is None:
+            _start(max(os.cpu_count() or 1, resources.fm_replicas_most or resources.fm_replicas))
+        else:
+            _connect(address)
+        check_room(resources, ray.cluster_resources())  # type: ignore[no-untyped-call]
+        quieten(logs)  # ray.init has set its loggers up anew
+        _quiet_ray()
+        yield
+    finally:
+        with suppress(Exception):
+            ray.shutdown()
+
+
+def check_room(resources: ResourcesConfig, cluster: Mapping[str, float]) -> None:
+    """Compare what the FM's replicas need at once with the cluster; Serve would wait for it for ever.
+
+    Args:
+        cluster: CPUs and GPUs of all nodes together.
+
+    Raises:
+        UserError: they are too few.
+    """
+    replicas = resources.fm_replicas
+    for kind, each in (("CPU", 1.0), ("GPU", resources.gpus_per_fm)):
+        if replicas * each > (there := cluster.get(kind, 0)):
+            raise UserError(
+                f"resources: {replicas} replicas of the FM need {replicas * each:g} {kind}s at once but the cluster "
+                f"has {there:g}; add nodes, or lower fm_replicas or gpus_per_fm in the run's recipe.yaml"
+            )
 
 
 def check_address(address: str | None) -> None:

@@ -13,10 +13,10 @@ from exfm_ray.data.batches import day_batches
 from exfm_ray.data.commit import CommittedFile, Manifest, Stopwatch, commit, committed, require, write_named_file
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
-from exfm_ray.data.partitions import SCHEMA_FILE, committed_days, read_schema
 from exfm_ray.data.run_directory import RunDirectory, snapshot_identity, variant_name
 from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts, contiguous
 from exfm_ray.errors import UserError
+from exfm_ray.existing_run import experiment_of
 from exfm_ray.models.build import build_model
 from exfm_ray.models.inputs import Inputs
 from exfm_ray.models.model import Model
@@ -106,7 +106,7 @@ def choose(
     run: RunDirectory, vm: str, method: str | None, seed: int | None, day: int | None, out: Location | None
 ) -> Choice:
     """Complete what was asked for by its defaults; see `export`."""
-    experiment = _experiment(run)
+    experiment = experiment_of(run)
     recipe = experiment.recipe
     configs = {config.name: config for config in recipe.vms}
     config = configs[_one_of("VM", vm, list(configs), f"a VM of {run.root}")]
@@ -131,24 +131,6 @@ def _one_of(field: str, value: object, allowed: Sequence[Value], what: str) -> V
         if known == value:
             return known
     raise UserError(f"{field}: {value!r} is not {what}; choose one of {', '.join(map(str, allowed))}")
-
-
-def _experiment(run: RunDirectory) -> Experiment:
-    """The run as far as it has come, without a look at the raw data that its days were made from."""
-    if not run.recipe_file.is_file():
-        raise UserError(f"RUN: {run.root} has no recipe.yaml, so it is no run directory; give the --out of an exfm run")
-    if not (run.days / SCHEMA_FILE).is_file():
-        raise UserError(
-            f"RUN: the days of {run.root} are not at {run.days}; let `exfm run` prepare them, or put them back"
-        )
-    days = committed_days(run.days)
-    return Experiment(
-        recipe=run.recipe(),
-        root=run.root.uri,
-        dataset=run.days.uri,
-        data_schema=read_schema(run.days),
-        days=max(days, default=0),
-    )
 
 
 def _held(choice: Choice) -> Manifest | None:

@@ -101,7 +101,7 @@ def claimed(recipe: Recipe, root: Path) -> Experiment:
     return Experiment(recipe=recipe, root=run.root.uri, dataset=run.days.uri, data_schema=data.schema, days=data.days)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_schema() -> Schema:
     return Schema(
         features=(

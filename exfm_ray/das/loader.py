@@ -8,8 +8,8 @@ from exfm_ray.das.expected import Expected
 from exfm_ray.das.node_cache import NodeCache
 from exfm_ray.das.pointer import LatestPointer, extend_lease
 from exfm_ray.das.predictor import Predictor
-from exfm_ray.das.refusal import Refusal
 from exfm_ray.das.snapshot_reader import SnapshotReader
+from exfm_ray.das.snapshot_refusal import SnapshotRefusal
 from exfm_ray.das.updater import Updater
 from exfm_ray.data.snapshots import SnapshotDatabase
 from exfm_ray.errors import DataError
@@ -37,7 +37,7 @@ class SnapshotLoader:
     ) -> None:
         self._reader = SnapshotReader(snapshots, expected, cache)
         self._pointer, self._lease_seconds, self._clock = pointer, lease_seconds, clock
-        self._refusal: Refusal | None = None
+        self._refusal: SnapshotRefusal | None = None
         self._cached: str | None = None
         self._stopped = threading.Event()
         self.current: Predictor | None = None
@@ -75,7 +75,7 @@ class SnapshotLoader:
         except Exception as error:  # as above
             self.failures += 1
             problem = f"snapshot {self._reader.snapshots.directory(day)} cannot be loaded: {error}"
-            self._refusal = Refusal.after(refusal, day, problem, self._clock())
+            self._refusal = SnapshotRefusal.after(refusal, day, problem, self._clock())
             self._tell(problem, error)
             return
         self.swaps += self.current is not None

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from exfm_ray.das.expected import Expected
 from exfm_ray.das.node_cache import NodeCache
 from exfm_ray.das.pointer import LatestPointer, PointerRecord
-from exfm_ray.das.refusal import Refusal
 from exfm_ray.das.snapshot_reader import SnapshotReader
+from exfm_ray.das.snapshot_refusal import SnapshotRefusal
 from exfm_ray.data.snapshots import SnapshotDatabase
 from exfm_ray.errors import DataError
 
@@ -37,7 +37,7 @@ class Updater:
         self._sound: set[int] = set()
         self.refused: dict[int, str] = {}
         """day → why its snapshot is passed over for ever, as committed things never change"""
-        self._unread: dict[int, Refusal] = {}
+        self._unread: dict[int, SnapshotRefusal] = {}
         self.problem: str | None = None
         """why new snapshots cannot be looked for, or the newest of them not be read at present"""
 
@@ -92,7 +92,7 @@ class Updater:
             logger.warning("%s%s", problem, error)
             return False
         except OSError as error:  # the store's or the disk's trouble, which may pass
-            self._unread[day] = Refusal.after(before, day, f"{problem}{error}", self._clock())
+            self._unread[day] = SnapshotRefusal.after(before, day, f"{problem}{error}", self._clock())
             if before is None:
                 logger.warning("%s%s; it is tried again", problem, error)
             return False
