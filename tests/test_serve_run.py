@@ -211,7 +211,7 @@ class Caller:
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_the_newest_fm_of_a_run_answers_over_http_until_it_is_stopped(finished: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)
