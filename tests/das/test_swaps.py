@@ -1,8 +1,9 @@
 """Snapshots are swapped under steady load: every request is answered, each wholly by the snapshot that it names."""
 
+import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -29,9 +30,10 @@ TOLERANCE = 1e-5
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Experiment:
-    """An FM with tables of 32 MB."""
-    return experiment(tmp_path / "run", {"poll_seconds": 0.05}, {"mode": "ray"}, users=250_000)
+def run(tmp_path: Path) -> Iterator[Experiment]:
+    """An FM with tables of 32 MB, of which none stays."""
+    yield experiment(tmp_path / "run", {"poll_seconds": 0.05}, {"mode": "ray"}, users=250_000)
+    shutil.rmtree(tmp_path / "run" / "snapshots")
 
 
 def spoil(run: Experiment, day: int) -> None:
