@@ -1,6 +1,6 @@
 """Supervision of a day: a plain PyArrow + torch loop in one process beside Ray Data and Ray Serve, same FM, same rows.
 
-    python benchmarks/das.py [--quick] [--json FILE] [--rows N] [--rounds N] [--settings seq,cat20]
+    python benchmarks/das.py [--quick] [--json FILE] [--rows N] [--rounds N] [--settings seq cat20]
 
 Both sides live through the whole session, warm up with a round that does not count, and then take turns. Figures are
 medians over the rounds. CPU seconds are those of all processes of a side, Ray's own included.
@@ -36,7 +36,7 @@ SETTINGS: tuple[Setting, ...] = ("seq", "cat20")
 FULL_ROWS, QUICK_ROWS = 1_000_000, 131_072
 FULL_ROUNDS, QUICK_ROUNDS = 3, 2
 PROBABILITY_TOLERANCE = 1e-5
-IDLE_SECONDS = 10.0
+IDLE_SECONDS = 5.0
 RAYS_OWN_ACTORS = ("ray::_", "ray::DashboardAgent")
 
 
@@ -218,13 +218,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="file that the figures are written to")
     parser.add_argument("--rows", type=int, help=f"{FULL_ROWS} where it is left out, {QUICK_ROWS} with --quick")
     parser.add_argument("--rounds", type=int, help=f"that count: {FULL_ROUNDS}, or {QUICK_ROUNDS} with --quick")
-    parser.add_argument("--settings", help="seq, cat20 or seq,cat20")
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, help="both where it is left out, seq with --quick")
     options = parser.parse_args(arguments)
     rows = options.rows or (QUICK_ROWS if options.quick else FULL_ROWS)
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else FULL_ROUNDS)
-    wanted = (options.settings or ("seq" if options.quick else "seq,cat20")).split(",")
+    wanted = options.settings or (["seq"] if options.quick else SETTINGS)
     machine = describe_machine("numpy", "pyarrow", "ray", "torch")
-    found = [row for setting in SETTINGS if setting in wanted for row in _measured(setting, rows, rounds)]
+    found = [row for setting in wanted for row in _measured(setting, rows, rounds)]
     if options.json:
         options.json.write_text(json.dumps({"machine": machine, "rows": found}, indent=1) + "\n")
 
