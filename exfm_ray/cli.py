@@ -124,6 +124,7 @@ def serve(
     ] = "127.0.0.1",
     token_file: Annotated[str | None, typer.Option(help="File with the token; default: EXFM_TOKEN, or none.")] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster; default: one on this machine.")] = None,
+    collects: Annotated[bool, typer.Option("--collect", help="Delete old snapshots that no lease holds.")] = False,
     max_bytes: Annotated[int, typer.Option(min=1_024, max=2**30, help="Of a request's body.")] = 16_777_216,
     max_rows: Annotated[int, typer.Option(min=1, max=2**20, help="Of a request.")] = 65_536,
     max_history: Annotated[int, typer.Option(min=1, max=65_536, help="Values of a sequence in a row.")] = 1_024,
@@ -140,7 +141,7 @@ def serve(
         token = read_token(token_file, tell.warning)
         limits = RequestLimits(body_bytes=max_bytes, rows=max_rows, history=max_history)
         tell.logs = run.local_directory() / "logs" / "serve"
-        serve_run(run, host, http, token, limits, address, tell.line)
+        serve_run(run, host, http, token, limits, address, collects, tell.line)
 
 
 @prepare_app.command("kuairand")

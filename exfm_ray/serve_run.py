@@ -13,19 +13,21 @@ from typing import Any
 from exfm_ray.cluster import check_address, serving_cluster
 from exfm_ray.config import DasConfig
 from exfm_ray.das.bearer_token import OPEN_PATH, token_digest
+from exfm_ray.das.collection import collect
 from exfm_ray.das.door_address import ANY_ADDRESS, base_url, check_host, free_port
 from exfm_ray.das.live_serving import Entrance, live_serving
-from exfm_ray.das.pointer import LatestPointer, point_to
+from exfm_ray.das.pointer import LatestPointer
 from exfm_ray.das.pointer_at import pointer_at
 from exfm_ray.das.proxy_limit import proxy_environment
 from exfm_ray.das.request_limits import RequestLimits
 from exfm_ray.data.commit import require
 from exfm_ray.data.experiment import Experiment
-from exfm_ray.data.run_directory import RunDirectory
+from exfm_ray.data.run_directory import RunDirectory, snapshot_identity
 from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts
 from exfm_ray.errors import DataError, UserError
 from exfm_ray.existing_run import experiment_of
 from exfm_ray.quiet import quieten
+from exfm_ray.simulation import is_finished
 
 DOOR_SECONDS = 30.0
 """the door is open once its application runs; more is not waited for"""
@@ -38,6 +40,7 @@ def serve_run(
     token: str | None,
     limits: RequestLimits,
     address: str | None,
+    collects: bool,
     tell: Callable[[str], None],
 ) -> None:
     """Answer until SIGINT or SIGTERM.
@@ -46,12 +49,19 @@ def serve_run(
         port: to listen on; 0 for a free one.
         token: that clients must show; None lets everyone on this machine in.
         address: of a Ray cluster; None starts one on this machine.
+        collects: whether snapshots older than the one that answers are deleted once their lease has ended.
         tell: says a line to the user.
 
     Raises:
-        UserError: there is no such run, it has no snapshot yet, or the door cannot be opened there.
+        UserError: there is no such run, it has no snapshot yet or still needs the old ones, or the door cannot be
+            opened there.
     """
     experiment = experiment_of(run)
+    if collects and not is_finished(experiment):
+        raise UserError(
+            f"--collect: {run.root} is not finished, and goes on with its old snapshots; let `exfm run` finish it, or "
+            "serve it without --collect"
+        )
     snapshots = SnapshotDatabase(experiment.snapshots)
     facts = _newest_facts(run, snapshots)
     check_host(host, has_token=token is not None)
@@ -61,32 +71,38 @@ def serve_run(
     quieten(logs)
     os.environ.update(proxy_environment(limits))
     das, live = experiment.recipe.das, live_pointer(experiment)
-    with closing(pointer_at(live)) as pointer, serving_cluster(experiment.recipe, address, logs):
-        _name_newest(snapshots, pointer, das.lease_seconds)
-        with live_serving(experiment, live, facts, entrance) as model, _told_to_stop() as stop:
-            url = base_url(entrance.host, entrance.port)
-            _check_door(url)
-            snapshot = _first_answer(model, das.swap_timeout_seconds, stop)
-            everywhere = " and this machine's other addresses" if host in ANY_ADDRESS else ""
-            tell(f"{snapshot} of {run.root} answers at {url}{everywhere} (what it takes: {url}/docs); Ctrl-C ends it")
-            keep_newest(snapshots, pointer, das, stop, tell)
+    with (
+        closing(pointer_at(live)) as pointer,
+        serving_cluster(experiment.recipe, address, logs),
+        live_serving(experiment, live, facts, entrance) as model,
+        _told_to_stop() as stop,
+    ):
+        url = base_url(entrance.host, entrance.port)
+        _check_door(url)
+        snapshot = _first_answer(model, das.swap_timeout_seconds, stop)
+        everywhere = " and this machine's other addresses" if host in ANY_ADDRESS else ""
+        tell(f"{snapshot} of {run.root} answers at {url}{everywhere} (what it takes: {url}/docs); Ctrl-C ends it")
+        if collects:
+            keep_collecting(snapshots, pointer, das, stop, tell)
+        stop.wait()
 
 
-def keep_newest(
+def keep_collecting(
     snapshots: SnapshotDatabase,
     pointer: LatestPointer,
     das: DasConfig,
     stop: threading.Event,
     tell: Callable[[str], None],
 ) -> None:
-    """Keep the pointer on the newest snapshot until the event is set; trouble is told once, and the old one answers."""
+    """Delete snapshots that nobody needs any more until the event is set; trouble is told once, and tried again."""
     told = None
-    while not stop.wait(das.poll_seconds):
+    while not stop.wait(min(das.poll_seconds, das.lease_seconds / 4)):
         try:
-            _name_newest(snapshots, pointer, das.lease_seconds)
+            for day in collect(snapshots, pointer, time.time()):
+                tell(f"collected {snapshot_identity(snapshots.root, day)}")
             trouble = None
         except Exception as error:  # of any kind: storage or pointer may be back a moment later
-            trouble = f"newer snapshots cannot be looked for: {type(error).__name__}: {error}"
+            trouble = f"old snapshots cannot be collected: {type(error).__name__}: {error}"
         if trouble is not None and trouble != told:
             tell(trouble)
         told = trouble
@@ -102,11 +118,6 @@ def _newest_facts(run: RunDirectory, snapshots: SnapshotDatabase) -> SnapshotFac
     if not days:
         raise UserError(f"RUN: {run.root} has published no snapshot of its FM yet; let `exfm run` train it for a day")
     return SnapshotFacts.model_validate(require(snapshots.directory(days[-1])).about)
-
-
-def _name_newest(snapshots: SnapshotDatabase, pointer: LatestPointer, lease_seconds: float) -> None:
-    """Make the pointer say what is newest; snapshots are published in the order of days."""
-    point_to(pointer, snapshots.days()[-1], time.time(), lease_seconds)
 
 
 @contextmanager

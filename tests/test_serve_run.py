@@ -25,6 +25,7 @@ from exfm_ray.cli import app
 from exfm_ray.cluster import check_room
 from exfm_ray.config import DasConfig, ResourcesConfig
 from exfm_ray.das.embedded_pointer import EmbeddedPointer
+from exfm_ray.das.pointer import point_to
 from exfm_ray.das.predictor import Predictor
 from exfm_ray.das.request_rows import ARROW, JSON
 from exfm_ray.das.wire import from_bytes, to_bytes
@@ -35,7 +36,7 @@ from exfm_ray.data.snapshots import SnapshotDatabase
 from exfm_ray.errors import UserError
 from exfm_ray.existing_run import experiment_of
 from exfm_ray.schema import Schema
-from exfm_ray.serve_run import keep_newest
+from exfm_ray.serve_run import keep_collecting
 from tests.conftest import small_content
 from tests.das.door_rows import database_at, publish
 
@@ -151,28 +152,35 @@ def test_a_cluster_that_can_never_hold_the_replicas_is_told() -> None:
     check_room(ResourcesConfig(fm_replicas=3), {"CPU": 3.0})
 
 
-def test_trouble_with_the_pointer_is_told_once_and_passes(tmp_path: Path, small_schema: Schema) -> None:
+def test_old_snapshots_are_not_collected_under_a_run_that_goes_on(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    next((tmp_path / "run" / "results").rglob("day=004.json")).unlink()
+    assert refused(str(tmp_path / "run"), "--collect").startswith(f"--collect: {tmp_path}/run is not finished, and")
+
+
+def test_old_snapshots_are_collected_and_trouble_is_told_once(tmp_path: Path, small_schema: Schema) -> None:
     database = database_at(tmp_path)
-    publish(database, small_schema, 1)
+    for day in (1, 2):
+        publish(database, small_schema, day)
     pointer, record = EmbeddedPointer(str(tmp_path / "pointer")), tmp_path / "pointer" / "latest.json"
+    for day in (1, 2):
+        point_to(pointer, day, now=0.0, lease_seconds=60)
+    sound = record.read_bytes()
     record.write_text("no record")
     stop, told = threading.Event(), []
 
     def tell(line: str) -> None:
         told.append(line)
-        threading.Timer(0.1, lambda: (record.unlink(), named.start())).start()
+        if len(told) == 1:
+            threading.Timer(0.1, lambda: record.write_bytes(sound)).start()
+        else:
+            stop.set()
 
-    def stop_when_named() -> None:
-        while pointer.read() is None:
-            pass
-        stop.set()
-
-    named = threading.Thread(target=stop_when_named)
-    keep_newest(database, pointer, DasConfig(poll_seconds=0.01), stop, tell)
-    assert told == [f"newer snapshots cannot be looked for: DataError: {record} is not a pointer's record"]
-    held = pointer.read()
-    assert held is not None
-    assert held.snapshot_day == 1
+    keep_collecting(database, pointer, DasConfig(poll_seconds=0.01), stop, tell)
+    assert told == [
+        f"old snapshots cannot be collected: DataError: {record} is not a pointer's record", "collected fm/day=001",
+    ]  # fmt: skip
+    assert database.days() == [2]
 
 
 @contextmanager

@@ -27,6 +27,10 @@ class BusyError(Exception):
     """So many rows wait here that this request was turned away; nothing of it was done, so it may be sent again."""
 
 
+class UnfitRowsError(DataError):
+    """A request's rows are not what the snapshot reads; sent again, they would be no better."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a request is told."""
@@ -97,16 +101,16 @@ def encoded(rows: pa.Table, predictor: Predictor) -> Inputs:
     """One request's rows as the predictor takes them.
 
     Raises:
-        DataError: a column is missing, of a wrong type, or contradicts itself.
+        UnfitRowsError: a column is missing, of a wrong type, or contradicts itself.
     """
     try:
         rows.validate(full=True)
         inputs = encode(rows, predictor.inputs)
     except UNFIT as error:
         reason = next(iter(str(error).strip("'\"").splitlines()), type(error).__name__)
-        raise DataError(f"these rows do not fit {predictor.identity}: {reason}") from error
+        raise UnfitRowsError(f"these rows do not fit {predictor.identity}: {reason}") from error
     if any(int(sequence.offsets[-1]) != len(sequence.values) for sequence in inputs.sequences):
-        raise DataError(f"these rows do not fit {predictor.identity}: a history is null; send an empty one")
+        raise UnfitRowsError(f"these rows do not fit {predictor.identity}: a history is null; send an empty one")
     return inputs
 
 
@@ -145,7 +149,7 @@ class RowBatcher:
 
         Raises:
             BusyError: too many rows wait.
-            DataError: the rows do not fit the snapshot.
+            UnfitRowsError: the rows do not fit the snapshot.
         """
         if self._waiting and self._rows + rows.num_rows > self._queued_rows:
             self._watch.refused()
@@ -190,7 +194,7 @@ class RowBatcher:
         encodings = await self._computed(lambda: [_encoding(request.rows, predictor) for request in batch])
         sound: list[tuple[Request, Inputs]] = []
         for request, encoding in zip(batch, encodings, strict=True):
-            if isinstance(encoding, DataError):
+            if isinstance(encoding, UnfitRowsError):
                 _fail([request], encoding)
             else:
                 sound.append((request, encoding))
@@ -216,11 +220,11 @@ class RowBatcher:
         self._watch.queued(self._rows)
 
 
-def _encoding(rows: pa.Table, predictor: Predictor) -> Inputs | DataError:
+def _encoding(rows: pa.Table, predictor: Predictor) -> Inputs | UnfitRowsError:
     """`encoded`, or what is wrong with the rows."""
     try:
         return encoded(rows, predictor)
-    except DataError as error:
+    except UnfitRowsError as error:
         return error
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from starlette.exceptions import HTTPException
@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp
 
-from exfm_ray.das.batching import BusyError
+from exfm_ray.das.batching import BusyError, UnfitRowsError
 from exfm_ray.das.bearer_token import BearerToken
 from exfm_ray.das.door_page import door_page
 from exfm_ray.das.openapi import SNAPSHOT_HEADER, openapi_document
@@ -132,11 +132,13 @@ async def _asked(response: Any) -> Any:
     """The FM's answer.
 
     Raises:
-        RefusedError: 503, it cannot answer just now.
+        RefusedError: 422, the rows do not fit the snapshot; 503, it cannot answer just now.
     """
     try:
         return await response
-    except DataError as error:  # rows are checked before, so it can only lack a snapshot
+    except UnfitRowsError as error:  # such as a value beyond its table, which the types do not tell
+        raise RefusedError(422, str(error.cause if isinstance(error, RayTaskError) else error)) from error
+    except DataError as error:
         raise RefusedError(503, "no snapshot is loaded yet; try again", RETRY) from error
     except Exception as error:
         if not _is_passing(error):

@@ -17,10 +17,12 @@ from ray.serve.exceptions import BackPressureError
 from starlette.types import ASGIApp
 
 from exfm_ray.config import DasConfig
+from exfm_ray.das.batching import BusyError, UnfitRowsError
 from exfm_ray.das.bearer_token import token_digest
 from exfm_ray.das.deployment import FoundationModel
 from exfm_ray.das.door import REQUESTS_AT_ONCE, door
 from exfm_ray.das.embedded_pointer import EmbeddedPointer
+from exfm_ray.das.expected import Expected
 from exfm_ray.das.pointer import point_to
 from exfm_ray.das.predictor import Predictor
 from exfm_ray.das.request_limits import RequestLimits
@@ -35,11 +37,13 @@ FAR = 10.0**10
 """a time after all leases"""
 
 
-def model_at(root: Path, name: str, patience: float) -> Any:
+def model_at(root: Path, schema: Schema, name: str, patience: float) -> Any:
     """Handle of a replica in this process."""
     das = DasConfig(poll_seconds=0.05, swap_timeout_seconds=patience).model_dump(mode="json")
     deployment: Any = serve.deployment(FoundationModel, name="FoundationModel", ray_actor_options={"num_cpus": 1})
-    application = deployment.bind(database_at(root).root.uri, str(root / "pointer"), das)
+    application = deployment.bind(
+        database_at(root).root.uri, str(root / "pointer"), das, Expected.of(schema, schema.tasks), False
+    )
     return serve.run(application, name=name, route_prefix=None, _local_testing_mode=True)
 
 
@@ -53,8 +57,8 @@ def root(small_schema: Schema, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="module")
-def model(root: Path) -> Any:
-    return model_at(root, "door", patience=60)
+def model(root: Path, small_schema: Schema) -> Any:
+    return model_at(root, small_schema, "door", patience=60)
 
 
 class Client:
@@ -110,7 +114,7 @@ def test_json_and_arrow_get_the_prediction_of_the_snapshot(client: Client, root:
 def test_the_newest_snapshot_answers_once_it_is_loaded(small_schema: Schema, tmp_path: Path) -> None:
     publish(database_at(tmp_path), small_schema, 1)
     pointer = EmbeddedPointer(str(tmp_path / "pointer"))
-    client = client_of(model_at(tmp_path, "swapped", patience=0.2), small_schema)
+    client = client_of(model_at(tmp_path, small_schema, "swapped", patience=0.2), small_schema)
     for path in ("/v1/snapshot", "/v1/predict"):
         empty = client.get(path) if path == "/v1/snapshot" else post(client, rows_json(1))
         assert (empty.status_code, empty.headers["retry-after"]) == (503, "1")
@@ -247,11 +251,16 @@ class Asked:
         return "fm/day=001", to_bytes(arrow_values(1).select([]))
 
 
-@pytest.mark.parametrize("error", [BackPressureError(3, 2), RayActorError(), type("BusyError", (Exception,), {})()])
+@pytest.mark.parametrize("error", [BackPressureError(3, 2), RayActorError(), BusyError("full")])
 def test_a_busy_fm_is_told_with_a_time_to_try_again(small_schema: Schema, error: Exception) -> None:
     told = post(client_of(Asked(error), small_schema), rows_json(1))
     assert (told.status_code, told.headers["retry-after"]) == (503, "1")
     assert told.json() == {"detail": "busy: the FM has no room just now; try again"}
+
+
+def test_rows_that_only_the_snapshot_can_refuse_are_told(small_schema: Schema) -> None:
+    told = post(client_of(Asked(UnfitRowsError("these rows do not fit fm/day=001: why")), small_schema), rows_json(1))
+    assert (told.status_code, told.json()) == (422, {"detail": "these rows do not fit fm/day=001: why"})
 
 
 def test_a_failure_of_ours_tells_nothing_of_the_inside(small_schema: Schema, caplog: pytest.LogCaptureFixture) -> None:
