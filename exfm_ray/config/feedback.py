@@ -1,5 +1,6 @@
 """How long training data wait for their labels, and what becomes of labels that come later."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -29,3 +30,7 @@ class FeedbackConfig(Section):
     def window(self, task: str) -> int:
         """Seconds that a row waits for its label of a task."""
         return self.windows.get(task, WINDOW_SECONDS.get(task, OTHER_WINDOW_SECONDS))
+
+    def shortest(self, tasks: Iterable[str]) -> int:
+        """Seconds that the FM has at most, where these tasks are asked."""
+        return min(self.window(task) for task in tasks)

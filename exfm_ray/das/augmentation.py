@@ -16,8 +16,9 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from exfm_ray.das.asking import answer_to
+from exfm_ray.das.metrics import WindowMetrics
 from exfm_ray.das.pointer import LatestPointer, point_to
-from exfm_ray.das.window import RequestTime, measured_of
+from exfm_ray.das.window import Requests, RequestTime, head_room, measured_of
 from exfm_ray.das.wire import from_bytes, seconds_of, to_buffer
 from exfm_ray.data.commit import CommittedFile, Stopwatch, commit, committed, require, sweep
 from exfm_ray.data.experiment import Experiment
@@ -53,7 +54,7 @@ def augment_days(
         application: name of the FM's Serve application.
         handle: of the FM in this process (local mode); None lets Ray Data spread the work.
     """
-    timeout = experiment.recipe.resources.wait_timeout_seconds
+    timeout, metrics = experiment.recipe.resources.wait_timeout_seconds, WindowMetrics(application)
     for day in experiment.supervised_days:
         if committed(experiment.supervision(day)) is None:
             snapshot_day = experiment.supervising_snapshot(day)
@@ -62,11 +63,18 @@ def augment_days(
             snapshot = experiment.snapshots.day(snapshot_day)
             wait_until_committed(snapshot, timeout, f"the FM trained through day {snapshot_day}")
             point_to(pointer, snapshot_day, time.time(), experiment.recipe.das.lease_seconds)
-            augment_day(experiment, day, application, handle)
+            requests = augment_day(experiment, day, application, handle)
+            if experiment.recipe.das.feedback is not None and len(requests):
+                window = experiment.recipe.das.feedback.shortest(experiment.data_schema.tasks)
+                metrics.headroom(head_room(requests, window))
 
 
-def augment_day(experiment: Experiment, day: int, application: str, handle: DeploymentHandle[Any] | None) -> None:
-    """Write and commit the side-car of one day, one file per file of the partition, row by row beside it."""
+def augment_day(experiment: Experiment, day: int, application: str, handle: DeploymentHandle[Any] | None) -> Requests:
+    """Write and commit the side-car of one day, one file per file of the partition, row by row beside it.
+
+    Returns:
+        the requests to the FM.
+    """
     stopwatch = Stopwatch.start()
     supervision = experiment.supervision(day)
     sweep(supervision)
@@ -86,8 +94,9 @@ def augment_day(experiment: Experiment, day: int, application: str, handle: Depl
         "tasks": list(experiment.data_schema.tasks),
         "fm_rows": sum(request.rows for request in requests),
     }
-    measured = measured_of(requests, experiment.recipe.resources.fm_replicas)
-    commit(supervision, [part.file for part in parts], about, stopwatch, measured)
+    replicas = experiment.recipe.resources.fm_replicas
+    commit(supervision, [part.file for part in parts], about, stopwatch, measured_of(requests, replicas))
+    return Requests.of(requests, replicas)
 
 
 def _on_ray_data(

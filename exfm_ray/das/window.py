@@ -154,6 +154,17 @@ def window_use(requests: Requests, window: float) -> WindowUse:
     )
 
 
+def head_room(requests: Requests, window: float) -> float:
+    """What the FM leaves of the window at p99, in seconds; `window_use` alone of it, and quick.
+
+    Args:
+        window: seconds, the shortest of the tasks'.
+    """
+    answered = requests.answered()
+    least, most = answered - requests.last_event, answered - requests.first_event
+    return window - _quantile(least, most, requests.rows, 0.99)
+
+
 def _share_within(least: Floats, most: Floats, rows: Floats, seconds: float) -> float:
     """The share of all rows that are at most `seconds`; each request's lie evenly from `least` to `most`."""
     span = most - least

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exfm_ray.das.window import Requests, RequestTime, measured_of, measured_requests, window_use
+from exfm_ray.das.window import Requests, RequestTime, head_room, measured_of, measured_requests, window_use
 from exfm_ray.data.commit import Made
 
 DAY = 86_400_000
@@ -32,6 +32,7 @@ def test_used_time_is_from_each_rows_own_event_to_the_answer() -> None:
     assert use.p50 == pytest.approx(60.0)
     assert use.p99 == pytest.approx(109.0)
     assert use.head_room == pytest.approx(91.0)
+    assert head_room(Requests.of([request(0, 100_000, 1_000, 10.0)], 1), window=200.0) == use.head_room
     assert use.answer_p99 == pytest.approx(10.0)
     assert use.hidden == 1.0
 
