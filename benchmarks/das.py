@@ -36,7 +36,7 @@ SETTINGS: tuple[Setting, ...] = ("seq", "cat20")
 FULL_ROWS, QUICK_ROWS = 1_000_000, 131_072
 FULL_ROUNDS, QUICK_ROUNDS = 3, 2
 PROBABILITY_TOLERANCE = 1e-5
-IDLE_SECONDS = 5.0
+IDLE_SECONDS = 3.0
 RAYS_OWN_ACTORS = ("ray::_", "ray::DashboardAgent")
 
 

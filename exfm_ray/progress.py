@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from exfm_ray.data.commit import committed
+from exfm_ray.data.commit import committed, rows_worked_on
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.run_directory import Outcome
@@ -63,7 +63,7 @@ def phases(experiment: Experiment, *, preparing: bool) -> list[Phase]:
 
 def _manifest_rows(place: Location) -> int | None:
     manifest = committed(place)
-    return manifest.rows if manifest is not None else None
+    return rows_worked_on(manifest) if manifest is not None else None
 
 
 def _outcome_rows(place: Location) -> int | None:

@@ -11,6 +11,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_supervision_is_measured_beside_a_plain_loop(tmp_path: Path) -> None:
     """The run itself checks that both sides give the same probabilities."""
     figures = tmp_path / "figures.json"

@@ -60,6 +60,11 @@ class Manifest(BaseModel):
     made: Made
 
 
+def rows_worked_on(manifest: Manifest) -> int:
+    """All rows, but of a side-car those that the FM predicted: rows that no VM reads lie in it as nulls."""
+    return int(manifest.about.get("fm_rows", manifest.rows))
+
+
 @dataclass(frozen=True)
 class Stopwatch:
     """Started when a step starts; says who made it and how long it took."""

@@ -9,7 +9,7 @@ import numpy as np
 from exfm_ray.config import FeedbackConfig, Recipe
 from exfm_ray.config.feedback import DAY_SECONDS
 from exfm_ray.das.window import Requests, WindowUse, measured_requests, window_use
-from exfm_ray.data.commit import Manifest, require
+from exfm_ray.data.commit import Manifest, require, rows_worked_on
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import committed_days
 from exfm_ray.data.run_directory import RunDirectory
@@ -143,7 +143,7 @@ def _fm_work(day: int | None, requests: Requests, window: int | None) -> Foundat
 
 def read_calls(run: RunDirectory, results: Results) -> Calls | None:
     """FM predictions and VM rows of the evaluated days; None where no side-car of such a day is there."""
-    fm_rows = {day: int(m.about.get("fm_rows", m.rows)) for day, m in _manifests(_supervision(run))}
+    fm_rows = {day: rows_worked_on(m) for day, m in _manifests(_supervision(run))}
     days = tuple(day for day in results.days if day in fm_rows)
     vm_rows = {(line.vm, line.eval_day): line.rows for line in results.lines if line.eval_day in days}
     if not sum(vm_rows.values()):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from exfm_ray.data.commit import Made, require
+from exfm_ray.data.commit import Made, require, rows_worked_on
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import committed_days
 from exfm_ray.data.run_directory import Outcome, RunDirectory
@@ -75,7 +75,7 @@ def read_work(run: RunDirectory, results: Results) -> tuple[DayOfWork, ...]:
 
 def _directories(kind: StepKind, place: Location) -> list[DayOfWork]:
     manifests = [(day, require(place.day(day))) for day in committed_days(place)]
-    return [DayOfWork(kind, day, manifest.rows, manifest.made) for day, manifest in manifests]
+    return [DayOfWork(kind, day, rows_worked_on(manifest), manifest.made) for day, manifest in manifests]
 
 
 def _outcome(run: RunDirectory, line: Result) -> list[DayOfWork]:
