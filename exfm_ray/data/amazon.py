@@ -19,12 +19,12 @@ import numpy as np
 import pyarrow as pa
 
 from exfm_ray.config import AmazonData
-from exfm_ray.data.amazon_stages import HISTORY, AmazonStages, read_catalogue
-from exfm_ray.data.commit import require
+from exfm_ray.data.amazon_files import MISSING_CATEGORY
+from exfm_ray.data.amazon_stages import HISTORY, AmazonStages
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import arrow_schema
 from exfm_ray.data.source import Stage
-from exfm_ray.data.time_slices import slices_of_day
+from exfm_ray.data.time_slices import TimeSlice, slices_of_day
 from exfm_ray.data.user_events import TIME, USER, gather, read_slices, totals
 from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, STAGE, Feature, Schema, label_column
 
@@ -78,12 +78,12 @@ class AmazonSource:
         return replace(self, work=work)
 
     def parts(self, day: int) -> int:
-        return len(slices_of_day(read_slices(self._made("slices")), day))
+        return len(slices_of_day(self._slices, day))
 
     def part(self, day: int, part: int) -> pa.Table:
-        piece = slices_of_day(read_slices(self._made("slices")), day)[part]
-        catalogue = read_catalogue(self._made("catalogue"))
-        gathered = gather(self._users(), piece)
+        piece = slices_of_day(self._slices, day)[part]
+        catalogue = self._stages.catalogue(self._finished)
+        gathered = gather(self._stages.users(self._finished), piece)
         events, history = gathered.columns, gathered.lists[HISTORY]
         items, zeros = events["item"].to_numpy(), np.zeros(piece.rows, np.int64)
         categories = catalogue.categories_of(history.values.to_numpy())
@@ -104,35 +104,33 @@ class AmazonSource:
 
     def summary(self) -> dict[str, Any]:
         """What was read, for the user: counts, rates, what was dropped, and what the days are."""
-        slices, catalogue = read_slices(self._made("slices")), require(self._made("catalogue"))
-        days = [slices_of_day(slices, day) for day in range(1, self.days + 1)]
-        counts = totals(self._users())
+        days = [slices_of_day(self._slices, day) for day in range(1, self.days + 1)]
+        counts = totals(self._stages.users(self._finished))
+        categories = self._stages.catalogue(self._finished).categories
         return {
             "rows": counts["events"],
             "days": self.days,
             "rows_per_day": [sum(piece.rows for piece in day) for day in days],
             "dates_per_day": [f"{_date(day[0].first_time)} to {_date(day[-1].last_time)}" for day in days],
             "rates": {TASK: counts["positives"] / counts["events"]},
-            "reviews": require(self._made("reviews")).rows,
+            "reviews": counts["reviews"],
             "users": counts["users"],
-            "items": catalogue.rows,
-            "categories": len(np.unique(read_catalogue(self._made("catalogue")).categories)),
+            "items": len(categories),
+            "categories": len(np.unique(categories[categories != MISSING_CATEGORY])),
+            "items_without_category": int((categories == MISSING_CATEGORY).sum()),
             "negatives": NEGATIVES[self.config.negatives],
             "positives_without_negative": counts["positives_without_negative"],
             "duplicates_dropped": counts["duplicates_dropped"],
             "users_with_one_review_dropped": counts["users_with_one_review"],
-            **catalogue.about,
         }
-
-    def _made(self, stage: str) -> Location:
-        return self._stages.directory(self._finished, stage)
-
-    def _users(self) -> list[Location]:
-        return self._stages.users(self._finished)
 
     @cached_property
     def _stages(self) -> AmazonStages:
         return AmazonStages.of(self.config)
+
+    @property
+    def _slices(self) -> tuple[TimeSlice, ...]:
+        return read_slices(self._stages.directory(self._finished, "slices"))
 
     @property
     def _finished(self) -> Location:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from exfm_ray.config import AmazonData
-from exfm_ray.data.hashing import key
+from exfm_ray.data.hashing import text_id
+from exfm_ray.data.line_ranges import LineBlock, LineRange, line_blocks
 from exfm_ray.data.location import Location
-from exfm_ray.data.numbered_lines import numbered_lines
 from exfm_ray.errors import UserError
 
 REVIEWS, META = "reviews_Electronics_5.json", "meta_Electronics.json"
@@ -21,6 +21,10 @@ FIRST_SECOND, LAST_SECOND = 757_382_400, 4_102_444_799
 
 MISSING_CATEGORY = -1
 """of an item whose meta line is missing or names no category"""
+
+LONGEST_LINE_BYTES = 2**20
+"""The longest of the official files have some 100,000."""
+SHOWN_CHARACTERS = 60
 
 ASIN_FIRST = re.compile(r"\{'asin': '([A-Za-z0-9]+)'[,}]")
 """How nearly all meta lines begin."""
@@ -73,36 +77,82 @@ def check_amazon(config: AmazonData) -> None:
         UserError: one is missing or not of the official form.
     """
     files = find_amazon(config.path)
-    for place, lines in ((files.reviews, read_reviews(files.reviews)), (files.meta, read_categories(files.meta))):
+    first_reviews, first_metas = (LineRange(place, 0, 1) for place in (files.reviews, files.meta))
+    for place, lines in ((files.reviews, read_reviews(first_reviews)), (files.meta, read_categories(first_metas))):
         if next(lines, None) is None:
             raise UserError(f"data.path: {place} is empty; put the official file there")
 
 
-def string_id(text: str) -> int:
-    """64 bits of a text as an id, the same in any process."""
-    return int.from_bytes(key(text).tobytes(), "little", signed=True)
+@dataclass(frozen=True)
+class _Line:
+    """One line of a file, and where it stands should there be a mistake to tell."""
+
+    block: LineBlock
+    index: int
+    text: str
+
+    def mistake(self, what: str, expected: str, found: str) -> UserError:
+        shown = found if len(found) <= SHOWN_CHARACTERS else f"{found[:SHOWN_CHARACTERS]}…"
+        return UserError(
+            f"data.path: {self.block.place}, line {self.block.line_number(self.index)}, {what}: found {shown!r}, "
+            f"expected {expected}; mend that line, or download the file again"
+        )
+
+    def text_of(self, content: dict[str, Any], name: str) -> str:
+        value = content.get(name)
+        if not isinstance(value, str) or not value:
+            raise self.mistake(name, "a text that is not empty", repr(value))
+        return value
 
 
-def read_reviews(place: Location) -> Iterator[Review]:
-    """The reviews, in file order.
+def _lines(lines: LineRange) -> Iterator[_Line]:
+    """Lines that are not empty.
+
+    Raises:
+        UserError: one is not UTF-8 or too long.
+    """
+    for block in line_blocks(lines):
+        for index, raw in enumerate(block.content.split(b"\n")):
+            if not raw.strip():
+                continue
+            line = _Line(block, index, raw.decode(errors="backslashreplace").rstrip("\r"))
+            if len(raw) > LONGEST_LINE_BYTES:
+                raise line.mistake(f"of {len(raw):,} bytes", f"at most {LONGEST_LINE_BYTES:,}", line.text)
+            try:
+                raw.decode()
+            except UnicodeDecodeError as error:
+                found = f"the byte 0x{raw[error.start]:02x}"
+                raise line.mistake(f"column {error.start + 1}", "text in UTF-8", found) from error
+            yield line
+
+
+def read_reviews(lines: LineRange) -> Iterator[Review]:
+    """The reviews of a range, in file order.
 
     Raises:
         UserError: a line is no JSON object, or lacks a needed field or holds a wrong one.
     """
-    for number, line in numbered_lines(place):
+    for line in _lines(lines):
         try:
-            content = json.loads(line)
+            content = json.loads(line.text)
         except (ValueError, RecursionError) as error:
             column = error.colno if isinstance(error, json.JSONDecodeError) else 1
-            raise _bad(place, number, f"column {column}, is no JSON", "a JSON object", line) from error
+            raise line.mistake(f"column {column}", "a JSON object", line.text) from error
         if not isinstance(content, dict):
-            raise _bad(place, number, "is JSON of another kind", "a JSON object", line)
-        user, item = (_text(content, name, place, number) for name in ("reviewerID", "asin"))
-        yield Review(string_id(user), string_id(item), _second(content, place, number))
+            raise line.mistake("column 1", "a JSON object", line.text)
+        user, item = (text_id(line.text_of(content, name)) for name in ("reviewerID", "asin"))
+        yield Review(user, item, _second(line, content))
 
 
-def read_categories(place: Location, wanted: Collection[int] | None = None) -> Iterator[tuple[int, int]]:
-    """Item and category (the last of the last list) of each meta line, in file order.
+def _second(line: _Line, content: dict[str, Any]) -> int:
+    value = content.get("unixReviewTime")
+    if type(value) is not int or not FIRST_SECOND <= value <= LAST_SECOND:
+        raise line.mistake("unixReviewTime", "whole seconds from 1994 to 2099", repr(value))
+    return value
+
+
+def read_categories(lines: LineRange, wanted: Collection[int] | None = None) -> Iterator[tuple[int, int]]:
+    """Item and category (the last of the last list) of each meta line of a range, in file order.
 
     Args:
         wanted: items; whole lines that begin with another are passed over unparsed. None: all.
@@ -110,53 +160,31 @@ def read_categories(place: Location, wanted: Collection[int] | None = None) -> I
     Raises:
         UserError: a line is no Python literal of a dict, or lacks its asin, or has categories of another form.
     """
-    for number, line in numbered_lines(place):
-        begins = ASIN_FIRST.match(line)
-        if wanted is not None and begins and line.endswith("}") and string_id(begins[1]) not in wanted:
+    for line in _lines(lines):
+        begins = ASIN_FIRST.match(line.text)
+        if wanted is not None and begins and line.text.endswith("}") and text_id(begins[1]) not in wanted:
             continue
-        content = _literal(place, number, line)
-        item = string_id(_text(content, "asin", place, number))
+        content = _literal(line)
+        item = text_id(line.text_of(content, "asin"))
         if wanted is None or item in wanted:
-            yield item, _category(content, place, number)
+            yield item, _category(line, content)
 
 
-def _literal(place: Location, number: int, line: str) -> dict[str, Any]:
+def _literal(line: _Line) -> dict[str, Any]:
     """The dict that a line writes down; literals alone are read, and nothing is run."""
     try:
-        content = ast.literal_eval(line)
+        content = ast.literal_eval(line.text)
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         column = getattr(error, "offset", None) or 1
-        raise _bad(place, number, f"column {column}, is no Python literal", "a Python dict", line) from error
+        raise line.mistake(f"column {column}", "a dict as a Python literal", line.text) from error
     if not isinstance(content, dict):
-        raise _bad(place, number, "is a Python literal of another kind", "a Python dict", line)
+        raise line.mistake("column 1", "a dict as a Python literal", line.text)
     return content
 
 
-def _category(content: dict[str, Any], place: Location, number: int) -> int:
+def _category(line: _Line, content: dict[str, Any]) -> int:
     lists = content.get("categories") or [[]]
     last = lists[-1] if isinstance(lists, list) else None
     if not isinstance(last, list) or not all(isinstance(name, str) for name in last):
-        raise _bad(place, number, "categories", "a list of lists of names", repr(lists))
-    return string_id(last[-1]) if last else MISSING_CATEGORY
-
-
-def _text(content: dict[str, Any], name: str, place: Location, number: int) -> str:
-    value = content.get(name)
-    if not isinstance(value, str) or not value:
-        raise _bad(place, number, name, "a text that is not empty", repr(value))
-    return value
-
-
-def _second(content: dict[str, Any], place: Location, number: int) -> int:
-    value = content.get("unixReviewTime")
-    if type(value) is not int or not FIRST_SECOND <= value <= LAST_SECOND:
-        raise _bad(place, number, "unixReviewTime", "whole seconds from 1994 to 2099", repr(value))
-    return value
-
-
-def _bad(place: Location, number: int, what: str, allowed: str, found: str) -> UserError:
-    shown = found if len(found) <= 80 else f"{found[:80]}…"
-    return UserError(
-        f"data.path: {place}, line {number}, {what}: found {shown!r}, expected {allowed}; mend that line, or download "
-        "the file again"
-    )
+        raise line.mistake("categories", "a list of lists of names", repr(lists))
+    return text_id(last[-1]) if last else MISSING_CATEGORY

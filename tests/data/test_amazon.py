@@ -11,11 +11,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from exfm_ray.cluster import task_cluster
 from exfm_ray.config import AmazonData
 from exfm_ray.data import amazon_stages, time_slices, user_buckets
 from exfm_ray.data.amazon import AmazonSource
-from exfm_ray.data.amazon_files import MISSING_CATEGORY, string_id
+from exfm_ray.data.amazon_files import MISSING_CATEGORY
 from exfm_ray.data.dataset import raw_log
+from exfm_ray.data.hashing import text_id
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import arrow_schema, committed_days, read_rows, read_schema
 from exfm_ray.data.prepare import prepare
@@ -94,6 +96,7 @@ def make_small(patch: pytest.MonkeyPatch) -> None:
     """Several buckets, files and slices though the log is small."""
     patch.setattr(user_buckets, "BYTES_PER_BUCKET", 30_000)
     patch.setattr(amazon_stages, "REVIEWS_PER_FILE", 150)
+    patch.setattr(amazon_stages, "RANGE_BYTES", 60_000)
     patch.setattr(time_slices, "ROWS_PER_SLICE", 60)
 
 
@@ -107,9 +110,13 @@ def config_of(path: Path, **fields: Any) -> AmazonData:
 
 
 def prepared(config: AmazonData, out: Path) -> pd.DataFrame:
-    """All events of all days, in order."""
     dataset = Location.of(str(out))
     prepare(raw_log(config), dataset)
+    return read_days(dataset)
+
+
+def read_days(dataset: Location) -> pd.DataFrame:
+    """All events of all days, in order."""
     days = []
     for day in committed_days(dataset):
         tables = read_rows(dataset.day(day), arrow_schema(read_schema(dataset)).names)
@@ -126,7 +133,7 @@ def categories(world: World) -> dict[int, int]:
     found: dict[int, int] = {}
     for line in world.metas:
         names = line.get("categories", [[]])[-1]
-        found.setdefault(string_id(line["asin"]), string_id(names[-1]) if names else MISSING_CATEGORY)
+        found.setdefault(text_id(line["asin"]), text_id(names[-1]) if names else MISSING_CATEGORY)
     return found
 
 
@@ -141,10 +148,10 @@ def plain_positives(world: World, length: int) -> list[tuple[int, int, int, list
     made = []
     for user, entries in of_users.items():
         entries.sort(key=lambda entry: entry[0])  # stable: the order of the file stays
-        items = [string_id(item) for _, item in entries]
+        items = [text_id(item) for _, item in entries]
         for place in range(1, len(entries)):
             past = items[max(0, place - length) : place]
-            made.append((entries[place][0] * 1_000, string_id(user), items[place], past))
+            made.append((entries[place][0] * 1_000, text_id(user), items[place], past))
     return made
 
 
@@ -190,12 +197,12 @@ def test_categories_are_the_last_of_the_last_list(world: World, events: pd.DataF
     assert events["cate_id"].tolist() == of_item(events["item_id"])
     assert histories(events, "cate_history") == [of_item(items) for items in histories(events, "item_history")]
     assert (events["cate_id"] == MISSING_CATEGORY).any()
-    assert string_id("Kind 1") in set(events["cate_id"])
-    assert string_id("Another") not in set(events["cate_id"])
+    assert text_id("Kind 1") in set(events["cate_id"])
+    assert text_id("Another") not in set(events["cate_id"])
 
 
 def test_negatives_are_never_reviewed_by_their_user(world: World, events: pd.DataFrame) -> None:
-    reviewed = {(string_id(line["reviewerID"]), string_id(line["asin"])) for line in world.reviews}
+    reviewed = {(text_id(line["reviewerID"]), text_id(line["asin"])) for line in world.reviews}
     negatives = events[events["label_review"] == 0]
     drawn = set(zip(negatives["user_id"], negatives["item_id"], strict=True))
     assert len(drawn) > 100
@@ -209,7 +216,7 @@ def test_negatives_not_yet_reviewed_are_known_items_that_the_user_has_not_review
     events = prepared_world(world, tmp_path, negatives="not_yet_reviewed", history_length=500)
     known_since: dict[int, int] = {}
     for line in world.reviews:
-        item, time = string_id(line["asin"]), line["unixReviewTime"] * 1_000
+        item, time = text_id(line["asin"]), line["unixReviewTime"] * 1_000
         known_since[item] = min(time, known_since.get(item, time))
     later = 0
     all_positives = {(user, item) for _, user, item, _ in plain_positives(world, 500)}
@@ -242,9 +249,9 @@ def test_gzip_buckets_and_slices_change_nothing(
 ) -> None:
     config = config_of(world.write(tmp_path / "tables", ".gz"))
     monkeypatch.setattr(user_buckets, "BYTES_PER_BUCKET", 2_000)
-    assert AmazonSource(config).stages()[2].pieces > 1
+    assert AmazonSource(config).stages()[3].pieces > 1
     monkeypatch.undo()
-    assert AmazonSource(config).stages()[2].pieces == 1
+    assert AmazonSource(config).stages()[3].pieces == 1
     pd.testing.assert_frame_equal(prepared(config, tmp_path / "days"), events)
 
 
@@ -293,9 +300,9 @@ def test_summary(world: World, tmp_path: Path) -> None:
     assert told["dates_per_day"][0].startswith("2011-01-26 to ")
     assert told["reviews"] == len(world.reviews)
     assert told["rates"] == {"review": 0.5}
-    assert (told["users"], told["items"], told["items_without_meta"]) == (26, 40, 1)
+    assert (told["users"], told["items"], told["items_without_category"]) == (26, 40, 3)
     assert (told["duplicates_dropped"], told["users_with_one_review_dropped"]) == (copies, 1)
-    assert told["repeated_meta_lines"] == 1
+    assert told["categories"] == 5
     assert "know the days to come" in told["negatives"]
     assert lines[-1] == f"prepared 4 days, {told['rows']} rows: {out}"
     assert not (out / "work").exists()
@@ -305,8 +312,8 @@ def test_a_user_who_reviewed_all_there_is_gets_no_negative(tmp_path: Path) -> No
     lines = [review("A", item, item) for item in range(4)] + [review("B", 0, 1), review("B", 1, 9)]
     out = tmp_path / "days"
     events = prepared(config_of(World(lines, [meta(1)]).write(tmp_path / "tables"), days=3), out)
-    assert events[events["user_id"] == string_id("A")]["label_review"].tolist() == [1, 1, 1]
-    assert events[events["user_id"] == string_id("B")]["label_review"].tolist() == [1, 0]
+    assert events[events["user_id"] == text_id("A")]["label_review"].tolist() == [1, 1, 1]
+    assert events[events["user_id"] == text_id("B")]["label_review"].tolist() == [1, 0]
 
 
 def reviews_line(line: str) -> Callable[[Path], None]:
@@ -357,13 +364,13 @@ SPOILED = [
     (reviews_line(with_field(unixReviewTime=1_370_131_200_000)), ("line 3, unixReviewTime", "1370131200000")),
     (reviews_line('{"reviewerID": "\xe9"}'), (REVIEWS, "line 3, column 17", "0xe9", "UTF-8")),
     (reviews_line("[" * 100_000), (REVIEWS, "line 3", "JSON")),
-    (reviews_line('{"a": "' + "x" * 2**20), (REVIEWS, "line 3", "1,048,576 bytes")),
+    (reviews_line('{"a": "' + "x" * 2**20), (REVIEWS, "line 3", "at most 1,048,576")),
     (cut(REVIEWS), (REVIEWS, "line 408", "JSON")),
     (no_gzip, (f"{REVIEWS}.gz", "no intact gzip")),
-    (cut_gzip, (f"{REVIEWS}.gz", "ends early")),
+    (cut_gzip, (f"{REVIEWS}.gz", "no intact gzip", "ended before")),
     (meta_line("{'asin': '0000000001', 'title': }"), (META, "line 3, column", "Python literal")),
     (meta_line("{'asin': __import__('os').getcwd()}"), (META, "line 3", "Python literal")),
-    (meta_line("['0000000001']"), (META, "line 3", "Python dict")),
+    (meta_line("['0000000001']"), (META, "line 3, column 1", "Python literal")),
     (meta_line("{'title': 'x'}"), (META, "line 3, asin", "None")),
     (meta_line("{'asin': '0000000001', 'categories': ['x']}"), (META, "line 3, categories", "list of lists")),
     (meta_line("(" * 5_000 + ")" * 5_000), (META, "line 3", "Python literal")),
@@ -446,6 +453,23 @@ def test_killed_in_a_stage_it_goes_on(world: World, tmp_path: Path, events: pd.D
     assert len(before) == 4  # reviews, catalogue and two buckets of users
     pd.testing.assert_frame_equal(prepared(config_of(path), out), events)
     assert {place: place.stat().st_mtime_ns for place in before} == before
+
+
+@pytest.mark.ray
+def test_over_processes_it_is_the_same_and_a_mistake_is_one_line(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: pd.DataFrame
+) -> None:
+    monkeypatch.undo()
+    path, out = world.write(tmp_path / "tables"), Location.of(str(tmp_path / "days"))
+    whole = (path / META).read_bytes()
+    cut(META)(path)
+    with task_cluster(None, tmp_path / "logs") as spread:
+        with pytest.raises(UserError) as error:
+            list(prepare_log(config_of(path), out, spread))
+        assert str(error.value).startswith(f"data.path: {path / META}, line 90, column ")
+        (path / META).write_bytes(whole)
+        list(prepare_log(config_of(path), out, spread))
+    pd.testing.assert_frame_equal(read_days(out), events)
 
 
 def test_travels_to_another_process_and_directory(
