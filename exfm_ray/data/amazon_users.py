@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from exfm_ray.data.distinct_rows import distinct_rows
 from exfm_ray.data.hashing import Draws
 
 Integers = NDArray[np.int64]
@@ -33,17 +34,13 @@ class Reviews:
     @classmethod
     def of(cls, users: Integers, items: Integers, times: Integers) -> "Reviews":
         """Reviews of whole users, given in file order; of exact copies the first stays."""
-        order = np.lexsort((np.arange(len(users)), items, times, users))
-        same = np.ones(len(users), dtype=np.bool_)
-        same[:1] = False
-        for values in (users, times, items):
-            same[1:] &= values[order][1:] == values[order][:-1]
-        kept = np.sort(order[~same])
+        kept = distinct_rows(items, times, users)
+        duplicates = len(users) - len(kept)
         kept = kept[np.lexsort((kept, times[kept], users[kept]))]
         users = users[kept]
         begins = np.flatnonzero(np.append(True, users[1:] != users[:-1])[: len(users)])
         positions = np.arange(len(users)) - np.repeat(begins, np.diff(np.append(begins, len(users))))
-        return cls(users, items[kept], times[kept], positions, int(same.sum()))
+        return cls(users, items[kept], times[kept], positions, duplicates)
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,14 @@ MOST_BUCKETS = 512
 GZIP_RATIO = 4
 
 
-def bucket_count(files: Iterable[Location]) -> int:
-    """How many buckets a log is worth, so that one fits in memory many times."""
+def bucket_count(files: Iterable[Location], kept: float = 1) -> int:
+    """How many buckets a log is worth, so that one fits in memory many times.
+
+    Args:
+        kept: the part of the text that is not left out.
+    """
     sizes = (file.size() * (GZIP_RATIO if file.name.endswith(".gz") else 1) for file in files)
-    return int(np.clip(-(-sum(sizes) // BYTES_PER_BUCKET), 1, MOST_BUCKETS))
+    return int(np.clip(-(-sum(sizes) * kept // BYTES_PER_BUCKET), 1, MOST_BUCKETS))
 
 
 def write_buckets(

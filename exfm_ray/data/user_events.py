@@ -60,6 +60,14 @@ def event_times(directories: Sequence[Location]) -> NDArray[Any]:
     return times
 
 
+def distinct_values(pieces: Sequence[Location], name: str) -> Integers:
+    """Ascending, of a column of the events of all buckets."""
+    found = np.empty(0, np.int64)
+    for directory in pieces:
+        found = np.union1d(found, _column(directory, 0, name))
+    return found
+
+
 def _column(directory: Location, file: int, name: str) -> NDArray[Any]:
     tables = list(read_rows(directory, [name], files=[require(directory).files[file]]))
     return np.concatenate([table[name].to_numpy() for table in tables]) if tables else np.empty(0, np.int64)
