@@ -138,8 +138,9 @@ def _read_catalogue(items: Location, metas: tuple[Location, ...]) -> Catalogue:
 
 def _columns(directory: Location, names: Sequence[str]) -> list[Integers]:
     """(N,) each, of a committed directory."""
-    table = pa.concat_tables(read_rows(directory, names))
-    return [table[name].to_numpy() for name in names]
+    tables = list(read_rows(directory, names))
+    none = np.empty(0, np.int64)
+    return [np.concatenate([none, *(table[name].to_numpy() for table in tables)]) for name in names]
 
 
 def _tables(reviews: Iterable[Review]) -> Iterator[pa.Table]:

@@ -33,8 +33,8 @@ X1_NAMES = {
     "is_follow": "follow",
 }
 """Our name of each column that is read."""
-LATEST_TIME = 2.0**53
-"""Times are numbers of 64 bits that order the rows; beyond this they would not be exact."""
+LARGEST = 2.0**53
+"""Beyond this a number of 64 bits would not be exact."""
 PLACE_BITS = 48
 
 
@@ -94,7 +94,8 @@ def _raw(config: KuaiVideoData, place: Location) -> KuaiVideoFiles:
 
 
 def _types(names: dict[str, str]) -> dict[str, pa.DataType]:
-    return {name: pa.float64() if ours == TIME else pa.int64() for name, ours in names.items()}
+    """All as float64, which holds them exactly: some copies of x1 may write 1 as 1.0."""
+    return dict.fromkeys(names, pa.float64())
 
 
 def check_kuaivideo(config: KuaiVideoData) -> None:
@@ -125,16 +126,16 @@ def read_rows_of(files: KuaiVideoFiles, index: int, lines: LineRange) -> Iterato
 
 
 def _numbers(table: TextTable, block: TableBlock, name: str, ours: str) -> NDArray[Any]:
-    values: NDArray[Any] = block.rows[name].to_numpy()
+    values: NDArray[np.float64] = block.rows[name].to_numpy()
     if ours == TIME:
-        wrong, expected = ~((values >= 0) & (values < LATEST_TIME)), "a time from 0 to 2^53"
+        wrong, expected = ~((values >= 0) & (values < LARGEST)), "a time from 0 to 2^53"
     elif ours in LABELS:
         wrong, expected = (values != 0) & (values != 1), "0 or 1"
     else:
-        return values
+        wrong, expected = ~((np.abs(values) < LARGEST) & (np.floor(values) == values)), "a whole number up to 2^53"
     if wrong.any():
         raise table.mistake(block, int(wrong.argmax()), name, expected)
-    return values
+    return values if ours == TIME else values.astype(np.int64)
 
 
 def _list(table: TextTable, block: TableBlock, name: str) -> pa.ListArray:

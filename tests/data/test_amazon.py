@@ -255,6 +255,16 @@ def test_gzip_buckets_and_slices_change_nothing(
     pd.testing.assert_frame_equal(prepared(config, tmp_path / "days"), events)
 
 
+def test_ranges_without_reviewed_items_change_nothing(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: pd.DataFrame
+) -> None:
+    monkeypatch.setattr(amazon_stages, "RANGE_BYTES", 6_000)
+    config = config_of(world.write(tmp_path / "tables"))
+    reviews, _, metas, *_ = AmazonSource(config).stages()
+    assert (reviews.pieces > 10, metas.pieces > 3) == (True, True)
+    pd.testing.assert_frame_equal(prepared(config, tmp_path / "days"), events)
+
+
 def altered_after(world: World, second: int) -> World:
     """Reviews from a date on: other users, items and order, and new items and users; and other metas of new items."""
     past = [line for line in world.reviews if line["unixReviewTime"] < second]

@@ -144,6 +144,12 @@ def test_raw_events_and_histories(log: pd.DataFrame, expected: pd.DataFrame, tmp
     assert [] in expected["pos_items"][300:].tolist()
 
 
+def test_numbers_may_be_written_as_fractions(log: pd.DataFrame, expected: pd.DataFrame, tmp_path: Path) -> None:
+    config = config_of(raw(log.astype(float), tmp_path / "tables"))
+    assert (tmp_path / "tables" / RAW).read_text().split("\t")[2] in ("0.0", "1.0")
+    check_events(prepared(config, tmp_path / "days"), expected)
+
+
 def test_x1_is_the_same_log(log: pd.DataFrame, expected: pd.DataFrame, tmp_path: Path) -> None:
     events = prepared(config_of(x1(log, tmp_path / "tables")), tmp_path / "days")
     untied = ~log.duplicated(["user_id", "time"], keep=False)
@@ -291,9 +297,11 @@ def packed(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], None
     ("spoil", "parts"),
     [
         (replaced(RAW, 300, 2, "2"), (RAW, "line 300, column click", "'2'", "0 or 1")),
-        (replaced(RAW, 300, 3, "yes"), (RAW, "line 300, column like", "'yes'", "a whole number")),
+        (replaced(RAW, 300, 3, "yes"), (RAW, "line 300, column like", "'yes'", "a number")),
         (replaced(RAW, 300, 4, ""), (RAW, "line 300, column follow", "nothing")),
         (replaced(RAW, 300, 0, "u7"), (RAW, "line 300, column user_id", "'u7'")),
+        (replaced(RAW, 300, 1, "6.5"), (RAW, "line 300, column photo_id", "'6.5'", "a whole number up to 2^53")),
+        (replaced(RAW, 300, 1, "1e300"), (RAW, "line 300, column photo_id", "'1e300'", "a whole number up to 2^53")),
         (replaced(RAW, 300, 5, "-3"), (RAW, "line 300, column time", "'-3'", "from 0 to 2^53")),
         (replaced(RAW, 300, 5, "nan"), (RAW, "line 300, column time", "'nan'")),
         (replaced(RAW, 300, 1, "\xe9"), (RAW, "line 300, column photo_id")),
