@@ -57,8 +57,8 @@ def find_amazon(path: str) -> AmazonFiles:
     names = {child.name for child in root.children()}
     if not names & {REVIEWS, f"{REVIEWS}.gz"} and names & {*X1}:
         raise UserError(
-            f"data.path: {path!r} holds AmazonElectronics_x1, whose files have no times and whose train.csv is "
-            f"shuffled; days need the raw files: put {REVIEWS} and {META} (or .gz) there"
+            f"data.path: {path!r} holds train.csv or test.csv, as AmazonElectronics_x1 does, which has no times and is "
+            f"shuffled; a split by time needs the raw files: put {REVIEWS} and {META} (or .gz) there"
         )
     return AmazonFiles(_find(root, names, REVIEWS), _find(root, names, META))
 

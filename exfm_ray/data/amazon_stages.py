@@ -42,7 +42,7 @@ class AmazonStages:
         files = find_amazon(config.path)
         return cls(
             config,
-            identity([files.reviews, files.meta]),
+            identity([files.reviews, files.meta], config.model_dump_json()),
             bucket_count([files.reviews]),
             line_ranges(files.reviews, RANGE_BYTES),
             line_ranges(files.meta, RANGE_BYTES),

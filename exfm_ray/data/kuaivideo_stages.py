@@ -41,7 +41,8 @@ class KuaiVideoStages:
         files = find_kuaivideo(config)
         kept = SHARE_WITHOUT_LISTS if files.layout == "x1" and not files.lists else 1
         ranges = ((index, lines) for index, table in enumerate(files.tables) for lines in table.ranges(RANGE_BYTES))
-        return cls(config, files, identity(files.places), bucket_count(files.places, kept), tuple(ranges))
+        known_by = identity(files.places, config.model_dump_json())
+        return cls(config, files, known_by, bucket_count(files.places, kept), tuple(ranges))
 
     def stages(self) -> tuple[Stage, ...]:
         return (

@@ -432,7 +432,7 @@ def test_wrong_paths_are_told(world: World, tmp_path: Path) -> None:
         "empty": f"lacks {REVIEWS}",
         "partial": f"lacks {META}",
         "void": "is empty",
-        "x1": f"days need the raw files: put {REVIEWS} and {META}",
+        "x1": f"a split by time needs the raw files: put {REVIEWS} and {META}",
     }.items():
         with pytest.raises(UserError) as error:
             raw_log(config_of(tmp_path / name))
