@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import warnings
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -140,8 +141,13 @@ def read_reviews(lines: LineRange) -> Iterator[Review]:
             raise line.mistake(f"column {column}", "a JSON object", line.text) from error
         if not isinstance(content, dict):
             raise line.mistake("column 1", "a JSON object", line.text)
-        user, item = (text_id(line.text_of(content, name)) for name in ("reviewerID", "asin"))
+        user, item = (_id(line.text_of(content, name)) for name in ("reviewerID", "asin"))
         yield Review(user, item, _second(line, content))
+
+
+def _id(text: str) -> int:
+    """The id of a text, which JSON and Python literals may give half of a surrogate pair that UTF-8 cannot hold."""
+    return text_id(text.encode(errors="backslashreplace").decode())
 
 
 def _second(line: _Line, content: dict[str, Any]) -> int:
@@ -165,7 +171,7 @@ def read_categories(lines: LineRange, wanted: Collection[int] | None = None) -> 
         if wanted is not None and begins and line.text.endswith("}") and text_id(begins[1]) not in wanted:
             continue
         content = _literal(line)
-        item = text_id(line.text_of(content, "asin"))
+        item = _id(line.text_of(content, "asin"))
         if wanted is None or item in wanted:
             yield item, _category(line, content)
 
@@ -173,7 +179,9 @@ def read_categories(lines: LineRange, wanted: Collection[int] | None = None) -> 
 def _literal(line: _Line) -> dict[str, Any]:
     """The dict that a line writes down; literals alone are read, and nothing is run."""
     try:
-        content = ast.literal_eval(line.text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the parser's remarks on odd escapes would be lines without a place
+            content = ast.literal_eval(line.text)
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         column = getattr(error, "offset", None) or 1
         raise line.mistake(f"column {column}", "a dict as a Python literal", line.text) from error
@@ -187,4 +195,4 @@ def _category(line: _Line, content: dict[str, Any]) -> int:
     last = lists[-1] if isinstance(lists, list) else None
     if not isinstance(last, list) or not all(isinstance(name, str) for name in last):
         raise line.mistake("categories", "a list of lists of names", repr(lists))
-    return text_id(last[-1]) if last else MISSING_CATEGORY
+    return _id(last[-1]) if last else MISSING_CATEGORY

@@ -326,6 +326,21 @@ def test_a_user_who_reviewed_all_there_is_gets_no_negative(tmp_path: Path) -> No
     assert events[events["user_id"] == text_id("B")]["label_review"].tolist() == [1, 0]
 
 
+def test_texts_that_are_no_unicode_are_ids_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [
+        review(user, item, day) for user in ("A\ud800", "A\udfff") for item, day in ((1, 1), (2, 4), (3, 9), (4, 12))
+    ]
+    world = World(lines, [meta(1) | {"categories": [["\ud800"]]}])
+    path = world.write(tmp_path / "tables")
+    (path / META).write_text(
+        (path / META).read_text() + "{'asin': '0000000002', 'title': '\\/', 'categories': [['x']]}\n"
+    )
+    events = prepared(config_of(path, days=3), tmp_path / "days")
+    assert events["user_id"].nunique() == 2
+    assert events.loc[events["item_id"] == text_id(item_name(2)), "cate_id"].unique().tolist() == [text_id("x")]
+    assert capsys.readouterr().err == ""
+
+
 def reviews_line(line: str) -> Callable[[Path], None]:
     def spoil(path: Path) -> None:
         place = path / "reviews_Electronics_5.json"
@@ -384,6 +399,8 @@ SPOILED = [
     (meta_line("{'title': 'x'}"), (META, "line 3, asin", "None")),
     (meta_line("{'asin': '0000000001', 'categories': ['x']}"), (META, "line 3, categories", "list of lists")),
     (meta_line("(" * 5_000 + ")" * 5_000), (META, "line 3", "Python literal")),
+    (meta_line("1+" * 100_000 + "1"), (META, "line 3", "Python literal")),
+    (meta_line("-" * 100_000 + "1"), (META, "line 3", "Python literal")),
     (cut(META), (META, "line 90", "Python literal")),
 ]
 
