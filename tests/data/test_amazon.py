@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
+from exfm_ray.cli import app
 from exfm_ray.cluster import task_cluster
 from exfm_ray.config import AmazonData
 from exfm_ray.data import amazon_stages, time_slices, user_buckets
@@ -461,6 +463,19 @@ def test_wrong_paths_are_told(world: World, tmp_path: Path) -> None:
 def test_more_days_than_dates_are_refused(world: World, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data.days: 40, but 750 events at 30 distinct times"):
         prepared_world(world, tmp_path, days=40)
+
+
+def test_the_command_tells_a_mistake_and_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "train.csv").write_text("a,b\n1,2\n")
+    command = ["prepare", "amazon", str(tmp_path / "tables"), "--out", str(tmp_path / "days")]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("exfm: data.path: ")
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "days").exists()
+    wrong = CliRunner().invoke(app, [*command, "--set", "day=3"])
+    assert wrong.stderr == "exfm: data.day: there is no such field; did you mean 'days'?\n"
 
 
 def test_killed_in_a_stage_it_goes_on(world: World, tmp_path: Path, events: pd.DataFrame) -> None:

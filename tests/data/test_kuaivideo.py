@@ -10,7 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
+from exfm_ray.cli import app
 from exfm_ray.config import KuaiVideoData
 from exfm_ray.data import kuaivideo_stages, time_slices, user_buckets
 from exfm_ray.data.dataset import raw_log
@@ -371,6 +373,19 @@ def test_wrong_paths_and_fields_are_told(log: pd.DataFrame, tmp_path: Path) -> N
         config_of(tmp_path, tasks=("click", "click"))
     with pytest.raises(UserError, match=r"data.days: 900"):
         prepared(config_of(tmp_path / "raw", days=900), tmp_path / "days")
+
+
+def test_the_command_tells_a_mistake_and_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "train.csv").write_text("a,b\n1,2\n")
+    command = ["prepare", "kuaivideo", str(tmp_path / "tables"), "--out", str(tmp_path / "days")]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("exfm: data.path: ")
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "days").exists()
+    wrong = CliRunner().invoke(app, [*command, "--set", "day=3"])
+    assert wrong.stderr == "exfm: data.day: there is no such field; did you mean 'days'?\n"
 
 
 def test_killed_in_a_stage_it_goes_on(log: pd.DataFrame, expected: pd.DataFrame, tmp_path: Path) -> None:
