@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from exfm_ray.errors import UserError
 
-ROWS_PER_SLICE = 200_000
+ROWS_PER_SLICE = 131_072
 
 
 @dataclass(frozen=True)
