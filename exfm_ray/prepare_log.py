@@ -8,6 +8,7 @@ from exfm_ray.config import RawLogData
 from exfm_ray.data.commit import require
 from exfm_ray.data.dataset import SOURCE_FILE, raw_log
 from exfm_ray.data.location import Location
+from exfm_ray.data.partitions import SCHEMA_FILE, committed_days
 from exfm_ray.data.prepare import WORK, Spread, prepare
 from exfm_ray.data.source import StagedSource
 from exfm_ray.errors import UserError
@@ -28,8 +29,12 @@ def prepare_log(config: RawLogData, out: Location, spread: Spread = map) -> Iter
     settings = config.model_dump_json(indent=1).encode()
     place = out / SOURCE_FILE
     if place.is_file() and place.read() != settings:
-        raise UserError(f"--out: {out} holds days prepared with other settings ({place}); name another directory")
-    if not place.is_file() and out.children():
+        if committed_days(out):
+            raise UserError(f"--out: {out} holds days prepared with other settings ({place}); name another directory")
+        # the settings were corrected before any day was there
+        for made in (place, out / SCHEMA_FILE, out / WORK):
+            made.delete()
+    elif not place.is_file() and out.children():
         raise UserError(f"--out: {out} is not empty and holds no prepared data; name another directory")
     place.write(settings)
     prepare(source, out, spread=spread)

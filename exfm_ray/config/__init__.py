@@ -33,11 +33,22 @@ from exfm_ray.config.recipe import (
     SharedDistillConfig,
     VerticalModelConfig,
 )
+from exfm_ray.config.table import (
+    CategoricalColumn,
+    CsvData,
+    NumericColumn,
+    ParquetData,
+    SequenceColumn,
+    TableData,
+    TimeColumn,
+)
 from exfm_ray.config.theory import Theorem31, Theorem32, TheoryRecipe
 
 __all__ = [
     "MULTI_TASK_TYPES",
     "AdapterConfig",
+    "CategoricalColumn",
+    "CsvData",
     "DasConfig",
     "DataConfig",
     "DcnModel",
@@ -56,15 +67,20 @@ __all__ = [
     "InterestGroup",
     "KuaiRandData",
     "ModelConfig",
+    "NumericColumn",
     "OptimizerConfig",
+    "ParquetData",
     "PartitionsData",
     "RawLogData",
     "Recipe",
     "ResourcesConfig",
+    "SequenceColumn",
     "SharedDistillConfig",
+    "TableData",
     "Theorem31",
     "Theorem32",
     "TheoryRecipe",
+    "TimeColumn",
     "TwoTowerModel",
     "VerticalModelConfig",
     "WukongModel",

@@ -1,0 +1,102 @@
+"""Rows of a reader's own table as they stand in its files, a bounded number at a time, each with its place."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from exfm_ray.config import CsvData, ParquetData
+from exfm_ray.data.line_ranges import LineBlock, LineRange
+from exfm_ray.data.location import Location
+from exfm_ray.data.table_files import Piece, RowGroups, csv_table, unreadable_parquet
+from exfm_ray.errors import UserError
+
+BATCH_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One column of some rows."""
+
+    column: str
+    values: pa.Array
+    place: Location
+    row_name: Callable[[int], str]
+    """where a row stands in the file, such as `line 17`"""
+
+    def mistake(self, row: int, value: object, allowed: str, mend: str = "mend that file") -> UserError:
+        """Of the value in a row, counted from 0."""
+        found = "nothing" if value is None else repr(value)
+        where = f"{self.place}, {self.row_name(row)}, column {self.column!r}"
+        return UserError(f"data.path: {where}: holds {found} but must hold {allowed}; {mend}")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some rows of one file: the columns that were asked for, of CSV as bytes."""
+
+    table: pa.Table
+    place: Location
+    row_name: Callable[[int], str]
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def cells(self, column: str) -> Cells:
+        values = self.table[column].combine_chunks()
+        if isinstance(values, pa.ChunkedArray):
+            values = values.chunk(0) if values.num_chunks else pa.array([], values.type)
+        return Cells(column, values, self.place, self.row_name)
+
+
+def read_piece(piece: Piece, config: CsvData | ParquetData, columns: Sequence[str]) -> Iterator[Chunk]:
+    """All rows of a piece in order.
+
+    Raises:
+        UserError: a file cannot be read, or a line has more or fewer columns than the header.
+    """
+    for span in piece:
+        if isinstance(span, RowGroups):
+            yield from _parquet_chunks(span, columns)
+        elif isinstance(config, CsvData):
+            yield from _csv_chunks(span, config, columns)
+
+
+def _parquet_chunks(span: RowGroups, columns: Sequence[str]) -> Iterator[Chunk]:
+    system, path = span.place.opened()
+    row = span.first_row
+    try:
+        with system.open_input_file(path) as source:
+            parquet = pq.ParquetFile(source, page_checksum_verification=True)
+            for batch in parquet.iter_batches(BATCH_ROWS, row_groups=list(span.groups), columns=list(columns)):
+                yield Chunk(pa.table(batch), span.place, _RowNumber(row))
+                row += batch.num_rows
+    except (pa.ArrowInvalid, OSError) as error:
+        raise unreadable_parquet(span.place, error) from error
+
+
+@dataclass(frozen=True)
+class _RowNumber:
+    """The number of a row in its file, from 1."""
+
+    rows_before: int
+
+    def __call__(self, row: int) -> str:
+        return f"row {self.rows_before + row + 1}"
+
+
+def _csv_chunks(lines: LineRange, config: CsvData, columns: Sequence[str]) -> Iterator[Chunk]:
+    for block in csv_table(lines.place, config, columns).blocks(lines):
+        yield Chunk(block.rows, lines.place, _LineName(block.lines))
+
+
+@dataclass(frozen=True)
+class _LineName:
+    """The line of a row in its file, found only when it is asked for; a line that is empty is no row."""
+
+    block: LineBlock
+
+    def __call__(self, row: int) -> str:
+        filled = [number for number, line in enumerate(self.block.content.split(b"\n")) if line.strip(b"\r")]
+        return f"line {self.block.line_number(filled[row])}"
