@@ -140,6 +140,26 @@ def prepare_parquet(
     _prepare("parquet", path, out, edits, address, schema)
 
 
+@prepare_app.command("infer")
+def prepare_infer(
+    path: TablePath,
+    out: Annotated[str | None, typer.Option(help="File for the schema; default: printed.")] = None,
+) -> None:
+    """Draft the schema of your own CSV or Parquet files, for you to correct, from a sample of their rows."""
+    with _telling() as tell:
+        from exfm_ray.data.table_draft import draft_schema
+
+        draft = draft_schema(path)
+        if out is None:
+            tell.line(draft.rstrip())
+            return
+        place = Path(out)
+        if place.exists():
+            raise UserError(f"--out: {out} exists; name another file, for corrections are not written over")
+        place.write_text(draft)
+        tell.line(f"schema:  {place}; check it, then: exfm prepare csv|parquet {path} --schema {place} --out DIR")
+
+
 def _prepare(
     kind: str, path: str, out: str, edits: list[str] | None, address: str | None, schema: str | None = None
 ) -> None:

@@ -166,7 +166,9 @@ class TableData(Section):
     """One row is one event; every feature must have been known before it."""
 
     path: str = Field(min_length=1, description="a file, a directory of files, or of what `exfm prepare` wrote")
-    time: TimeColumn
+    time: TimeColumn | None = Field(
+        default=None, description="left out: rows come in the order of time, and each day's are spread over it evenly"
+    )
     days: Days
     tasks: dict[Name, TaskColumns] = Field(min_length=1)
     domain: DomainColumn | None = Field(default=None, description="left out: all are of one")
@@ -189,6 +191,15 @@ class TableData(Section):
         """The table's column of each feature."""
         kinds = (self.categorical, self.numeric, self.sequences)
         return {name: feature.column or name for kind in kinds for name, feature in kind.items()}
+
+    @model_validator(mode="after")
+    def _has_times(self) -> "TableData":
+        if self.time is None:
+            if self.days.cut != "equal_rows":
+                raise ValueError(f"there is no time to cut {self.days.cut} days by; say cut: equal_rows, or give time")
+            if any(task.feedback_time for task in self.tasks.values()):
+                raise ValueError("a feedback_time needs the event's; give time, or give the delay")
+        return self
 
     @model_validator(mode="after")
     def _check(self) -> "TableData":
@@ -224,3 +235,7 @@ class ParquetData(TableData):
     """Files or a directory of .parquet."""
 
     type: Literal["parquet"] = "parquet"
+
+    @property
+    def delimiter(self) -> None:
+        """There is none between columns."""

@@ -5,6 +5,7 @@ the days and their time slices are planned. A part of a day gathers its slice fr
 """
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +24,9 @@ from exfm_ray.data.table_plan import Plan, Slice, commit_plan, make_plan, read_p
 from exfm_ray.data.table_runs import Run, gather, in_run_sizes, write_run
 from exfm_ray.data.table_tally import Tally, read_tally, summarize, write_tally
 from exfm_ray.errors import UserError
-from exfm_ray.schema import DOMAIN, EVENT_ID, Schema
+from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, Schema
+
+MILLISECONDS_PER_DAY = 86_400_000
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class TableSource:
         files = table_files(config.path, config.type)
         for place in files:
             _check_columns(place, config)
-        return cls(config, cut_pieces(files, config), fingerprint(config.model_dump_json(), files))
+        return cls(config, cut_pieces(files, config.delimiter), fingerprint(config.model_dump_json(), files))
 
     @property
     def days(self) -> int:
@@ -73,8 +76,8 @@ class TableSource:
         """Make a piece's events and write them as sorted runs, with what was tallied."""
         stopwatch, tally = Stopwatch.start(), Tally()
         directory = piece_directory(work, self._scatter, piece)
-        read = EventReader(self.config, tally)
-        chunks = read_piece(self.pieces[piece], self.config, used_columns(self.config))
+        read = EventReader(self.config, tally, piece)
+        chunks = read_piece(self.pieces[piece], self.config.delimiter, used_columns(self.config))
         events = (table for chunk in chunks if (table := read(chunk)).num_rows)
         written = [write_run(directory, number, rows) for number, rows in enumerate(in_run_sizes(events))]
         files = [file for file, _ in written]
@@ -102,6 +105,8 @@ class TableSource:
         plan = self._planned
         wanted = plan.days[day - 1][part]
         events = gather(plan.runs[wanted.first_run : wanted.last_run], wanted.begin, wanted.end)
+        if self.config.time is None:
+            events = _spread_over_day(events, day, plan.days[day - 1], wanted)
         return _partition(events, plan, wanted, self.config.event_id, self.schema())
 
     def summary(self) -> dict[str, Any]:
@@ -111,6 +116,14 @@ class TableSource:
         for directory in self._scattered(self.work):
             tally.add(read_tally(directory))
         return summarize(self.config, tally, self._planned)
+
+
+def _spread_over_day(events: pa.Table, day: int, slices: Sequence[Slice], wanted: Slice) -> pa.Table:
+    """Events of a table without times, at even distances from the beginning of a day to its end, counted from 1970."""
+    rows = sum(part.rows for part in slices)
+    places = np.arange(wanted.rows) + wanted.first_event_id - slices[0].first_event_id
+    moments = (day - 1) * MILLISECONDS_PER_DAY + places * MILLISECONDS_PER_DAY // rows
+    return events.set_column(events.column_names.index(EVENT_TIME), EVENT_TIME, pa.array(moments))
 
 
 def _partition(events: pa.Table, plan: Plan, wanted: Slice, event_id: str | None, schema: Schema) -> pa.Table:
@@ -130,7 +143,7 @@ def _partition(events: pa.Table, plan: Plan, wanted: Slice, event_id: str | None
 
 
 def _check_columns(place: Location, config: CsvData | ParquetData) -> None:
-    known = column_names(place, config)
+    known = column_names(place, config.delimiter)
     for column in used_columns(config):
         if column not in known:
             nearest = difflib.get_close_matches(column, known, n=1)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from exfm_ray.config import CsvData, ParquetData
 from exfm_ray.data.line_ranges import LineBlock, LineRange
 from exfm_ray.data.location import Location
-from exfm_ray.data.table_files import Piece, RowGroups, csv_table, unreadable_parquet
+from exfm_ray.data.table_files import Piece, RowGroup, csv_table, unreadable_parquet
 from exfm_ray.errors import UserError
 
 BATCH_ROWS = 65_536
@@ -50,26 +49,30 @@ class Chunk:
         return Cells(column, values, self.place, self.row_name)
 
 
-def read_piece(piece: Piece, config: CsvData | ParquetData, columns: Sequence[str]) -> Iterator[Chunk]:
+def read_piece(piece: Piece, delimiter: str | None, columns: Sequence[str]) -> Iterator[Chunk]:
     """All rows of a piece in order.
+
+    Args:
+        delimiter: of CSV; None for Parquet.
 
     Raises:
         UserError: a file cannot be read, or a line has more or fewer columns than the header.
     """
     for span in piece:
-        if isinstance(span, RowGroups):
+        if isinstance(span, RowGroup):
             yield from _parquet_chunks(span, columns)
-        elif isinstance(config, CsvData):
-            yield from _csv_chunks(span, config, columns)
+        else:
+            assert delimiter is not None, "lines are of CSV"
+            yield from _csv_chunks(span, delimiter, columns)
 
 
-def _parquet_chunks(span: RowGroups, columns: Sequence[str]) -> Iterator[Chunk]:
+def _parquet_chunks(span: RowGroup, columns: Sequence[str]) -> Iterator[Chunk]:
     system, path = span.place.opened()
     row = span.first_row
     try:
         with system.open_input_file(path) as source:
             parquet = pq.ParquetFile(source, page_checksum_verification=True)
-            for batch in parquet.iter_batches(BATCH_ROWS, row_groups=list(span.groups), columns=list(columns)):
+            for batch in parquet.iter_batches(BATCH_ROWS, row_groups=[span.number], columns=list(columns)):
                 yield Chunk(pa.table(batch), span.place, _RowNumber(row))
                 row += batch.num_rows
     except (pa.ArrowInvalid, OSError) as error:
@@ -86,8 +89,8 @@ class _RowNumber:
         return f"row {self.rows_before + row + 1}"
 
 
-def _csv_chunks(lines: LineRange, config: CsvData, columns: Sequence[str]) -> Iterator[Chunk]:
-    for block in csv_table(lines.place, config, columns).blocks(lines):
+def _csv_chunks(lines: LineRange, delimiter: str, columns: Sequence[str]) -> Iterator[Chunk]:
+    for block in csv_table(lines.place, delimiter, columns).blocks(lines):
         yield Chunk(block.rows, lines.place, _LineName(block.lines))
 
 

@@ -28,6 +28,8 @@ from exfm_ray.data.table_values import (
 from exfm_ray.errors import UserError
 from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, STAGE, Feature, Schema, delay_column, label_column
 
+MOST_ROWS_OF_A_PIECE = 2**36
+"""Where rows have no time, an event's is this many times its piece, plus its row, until its day is known."""
 LONGEST_DELAY = 2**31 - 1
 
 
@@ -54,7 +56,8 @@ def table_schema(config: TableData) -> Schema:
 
 def used_columns(config: TableData) -> tuple[str, ...]:
     """Columns of the table that the configuration names, each once."""
-    named = [config.time.column, *config.answer_columns, *config.feature_columns().values()]
+    named = [*config.answer_columns, *config.feature_columns().values()]
+    named += [config.time.column] if config.time is not None else []
     named += [part.column for part in (config.domain, config.stage) if part is not None]
     named += [config.event_id] if config.event_id is not None else []
     return tuple(dict.fromkeys(named))
@@ -66,6 +69,8 @@ class EventReader:
 
     config: TableData
     tally: Tally
+    piece: int
+    """number of the piece that the chunks are of, in their order"""
 
     def __call__(self, chunk: Chunk) -> pa.Table:
         """The events of a chunk in its order, rows of no day, domain or stage left out.
@@ -86,10 +91,10 @@ class EventReader:
     def _placed(self, chunk: Chunk) -> tuple[dict[str, Any], NDArray[np.bool_]]:
         """Time, domain and stage of each row, and which rows have all of them."""
         config, count = self.config, len(chunk)
-        moments = times(chunk.cells(config.time.column), config.time, config.nulls)
+        moments = self._moments(chunk)
         kept = np.ones(count, dtype=np.bool_)
         self.tally.rows["rows_read"] += count
-        if config.days.first is not None:
+        if config.days.first is not None and config.time is not None:
             bounds = calendar_bounds(config.days.first, config.days.count, config.time.zone)
             self._drop(kept, moments < bounds[0], "rows_before_the_first_day_dropped")
             self._drop(kept, moments >= bounds[-1], "rows_after_the_last_day_dropped")
@@ -107,6 +112,13 @@ class EventReader:
             self._drop(kept, stages < 0, "rows_of_no_stage_dropped")
         self.tally.rows["kept"] += int(kept.sum())
         return {EVENT_TIME: moments, DOMAIN: domains, STAGE: stages}, kept
+
+    def _moments(self, chunk: Chunk) -> NDArray[np.int64]:
+        time = self.config.time
+        if time is None:
+            row = self.tally.rows["rows_read"]
+            return np.arange(row, row + len(chunk), dtype=np.int64) + self.piece * MOST_ROWS_OF_A_PIECE
+        return times(chunk.cells(time.column), time, self.config.nulls)
 
     def _drop(self, kept: NDArray[np.bool_], wrong: NDArray[np.bool_], reason: str) -> None:
         dropped = kept & wrong
@@ -136,8 +148,8 @@ class EventReader:
         if named.delay is not None:
             delays, allowed = numbers(cells, self.config.nulls), f"seconds from 0 to {LONGEST_DELAY}, or nothing"
         else:
-            feedback = optional_times(cells, self.config.time, self.config.nulls)
-            delays = (feedback - moments) / 1_000
+            assert self.config.time is not None, "a feedback time without an event time is refused"
+            delays = (optional_times(cells, self.config.time, self.config.nulls) - moments) / 1_000
             allowed = f"a time at or after the event's, by {LONGEST_DELAY} seconds at most, or nothing"
         wrong = positive & ((delays < 0) | (delays > LONGEST_DELAY))
         if wrong.any():

@@ -8,7 +8,6 @@ from itertools import groupby
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from exfm_ray.config import CsvData, ParquetData
 from exfm_ray.data.line_ranges import LineRange
 from exfm_ray.data.location import Location
 from exfm_ray.data.text_table import TextTable, text_table
@@ -20,16 +19,16 @@ SUFFIXES = {"csv": (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz"), "p
 
 
 @dataclass(frozen=True)
-class RowGroups:
-    """Consecutive row groups of a Parquet file."""
+class RowGroup:
+    """One row group of a Parquet file."""
 
     place: Location
-    groups: tuple[int, ...]
+    number: int
     first_row: int
-    """rows of the file before them"""
+    """rows of the file before it"""
 
 
-Span = LineRange | RowGroups
+Span = LineRange | RowGroup
 Piece = tuple[Span, ...]
 """in the order of the files and of the rows in them"""
 
@@ -61,13 +60,13 @@ def _files_below(directory: Location, suffixes: tuple[str, ...]) -> Iterator[Loc
             yield child
 
 
-def csv_table(place: Location, config: CsvData, columns: Sequence[str] = ()) -> TextTable:
+def csv_table(place: Location, delimiter: str, columns: Sequence[str] = ()) -> TextTable:
     """A CSV whose values are read as bytes, whatever they mean.
 
     Raises:
         UserError: there is no header, it is no UTF-8 or names a column twice, or the file is a broken gzip.
     """
-    table = text_table(place, {}, delimiter=config.delimiter, null_values=())
+    table = text_table(place, {}, delimiter=delimiter, null_values=())
     return replace(table, types=dict.fromkeys(columns, pa.binary()), nullable=frozenset(columns))
 
 
@@ -98,18 +97,18 @@ def unreadable_parquet(place: Location, error: Exception) -> UserError:
     return UserError(f"data.path: {place} cannot be read as Parquet ({reason}); put the intact file there")
 
 
-def column_names(place: Location, config: CsvData | ParquetData) -> tuple[str, ...]:
-    """Columns of one file of a table."""
-    if isinstance(config, CsvData):
-        return csv_table(place, config).names
-    return tuple(read_parquet_schema(place).names)
+def column_names(place: Location, delimiter: str | None) -> tuple[str, ...]:
+    """Columns of one file of a table.
+
+    Args:
+        delimiter: of CSV; None for Parquet.
+    """
+    return tuple(read_parquet_schema(place).names) if delimiter is None else csv_table(place, delimiter).names
 
 
-def cut_pieces(
-    files: Sequence[Location], config: CsvData | ParquetData, piece_bytes: int = PIECE_BYTES
-) -> tuple[Piece, ...]:
+def cut_pieces(files: Sequence[Location], delimiter: str | None, piece_bytes: int = PIECE_BYTES) -> tuple[Piece, ...]:
     """All rows of the files, in pieces of about `piece_bytes`; small files share one."""
-    sized = _csv_spans(files, config, piece_bytes) if isinstance(config, CsvData) else _row_groups(files, piece_bytes)
+    sized = _row_groups(files) if delimiter is None else _csv_spans(files, delimiter, piece_bytes)
     numbered: list[tuple[int, Span]] = []
     held = piece = 0
     for span, size in sized:
@@ -120,21 +119,20 @@ def cut_pieces(
     return tuple(tuple(span for _, span in group) for _, group in groupby(numbered, key=lambda item: item[0]))
 
 
-def _csv_spans(files: Sequence[Location], config: CsvData, piece_bytes: int) -> Iterator[tuple[Span, int]]:
+def _csv_spans(files: Sequence[Location], delimiter: str, piece_bytes: int) -> Iterator[tuple[Span, int]]:
     for place in files:
-        table, size = csv_table(place, config), place.size()
+        table, size = csv_table(place, delimiter), place.size()
         for lines in table.ranges(piece_bytes):
             yield lines, size if lines.end is None else min(size, lines.end) - lines.begin
 
 
-def _row_groups(files: Sequence[Location], piece_bytes: int) -> Iterator[tuple[Span, int]]:
+def _row_groups(files: Sequence[Location]) -> Iterator[tuple[Span, int]]:
     for place in files:
         with _opened_parquet(place) as parquet:
-            metadata = parquet.metadata
             first_row = 0
-            for group in range(metadata.num_row_groups):
-                about = metadata.row_group(group)
-                yield RowGroups(place, (group,), first_row), about.total_byte_size
+            for group in range(parquet.metadata.num_row_groups):
+                about = parquet.metadata.row_group(group)
+                yield RowGroup(place, group, first_row), about.total_byte_size
                 first_row += about.num_rows
 
 

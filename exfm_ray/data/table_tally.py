@@ -103,6 +103,10 @@ def summarize(config: TableData, tally: Tally, plan: Plan) -> dict[str, Any]:
     summary |= {"late_positives": late} if late else {}
     if config.domain is not None and config.domain.levels is None:
         summary["domain_of_levels"] = plan.domains
+    if config.time is None:
+        summary["event_times"] = (
+            "made up: the table has none; its rows were taken in order, so its days are no real days"
+        )
     summary["distinct"] = {name: tally.distinct[name].told() for name in config.categorical}
     summary["missing_values_filled"] = {name: count for name, count in tally.filled.items() if count}
     return summary | {reason: count for reason, count in tally.rows.items() if count}

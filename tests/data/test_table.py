@@ -1,17 +1,10 @@
 import gzip
-import os
-import pickle
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from pyarrow import csv
@@ -20,8 +13,6 @@ from exfm_ray.config import CsvData, DriftData, ParquetData
 from exfm_ray.data.drift import DriftSource
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import arrow_schema, committed_days, read_rows, read_schema
-from exfm_ray.data.table import TableSource
-from exfm_ray.errors import UserError
 from exfm_ray.prepare_log import prepare_log
 
 STREAM = DriftSource(
