@@ -19,14 +19,23 @@ from exfm_ray.data.partitions import arrow_schema
 from exfm_ray.data.source import Stage, piece_directory
 from exfm_ray.data.table_chunks import read_piece
 from exfm_ray.data.table_events import EventReader, check_distinct_events, table_schema, used_columns
-from exfm_ray.data.table_files import Piece, column_names, cut_pieces, fingerprint, table_files
-from exfm_ray.data.table_plan import Plan, Slice, commit_plan, make_plan, read_plan
-from exfm_ray.data.table_runs import Run, gather, in_run_sizes, write_run
+from exfm_ray.data.table_files import PIECE_BYTES, Piece, column_names, cut_pieces, fingerprint, table_files
+from exfm_ray.data.table_plan import SLICE_BYTES, Plan, Slice, commit_plan, make_plan, read_plan
+from exfm_ray.data.table_runs import RUN_BYTES, Run, gather, in_run_sizes, write_run
 from exfm_ray.data.table_tally import Tally, read_tally, summarize, write_tally
 from exfm_ray.errors import UserError
 from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, Schema
 
 MILLISECONDS_PER_DAY = 86_400_000
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Sizes that keep memory bounded; no day depends on them."""
+
+    piece_bytes: int = PIECE_BYTES
+    run_bytes: int = RUN_BYTES
+    slice_bytes: int = SLICE_BYTES
 
 
 @dataclass(frozen=True)
@@ -37,19 +46,21 @@ class TableSource:
     pieces: tuple[Piece, ...]
     fingerprint: str
     """in the names of the stages, so that nothing is taken over from other files or another configuration"""
+    bounds: Bounds
     work: Location | None = None
 
     @classmethod
-    def opened(cls, config: CsvData | ParquetData) -> "TableSource":
+    def opened(cls, config: CsvData | ParquetData, bounds: Bounds | None = None) -> "TableSource":
         """Look at the files: their names, sizes and headers.
 
         Raises:
             UserError: there is none, one is no such file, or it lacks a column.
         """
-        files = table_files(config.path, config.type)
+        files, bounds = table_files(config.path, config.type), bounds or Bounds()
         for place in files:
             _check_columns(place, config)
-        return cls(config, cut_pieces(files, config.delimiter), fingerprint(config.model_dump_json(), files))
+        pieces = cut_pieces(files, config.delimiter, bounds.piece_bytes)
+        return cls(config, pieces, fingerprint(f"{config.model_dump_json()} {bounds}", files), bounds)
 
     @property
     def days(self) -> int:
@@ -79,7 +90,8 @@ class TableSource:
         read = EventReader(self.config, tally, piece)
         chunks = read_piece(self.pieces[piece], self.config.delimiter, used_columns(self.config))
         events = (table for chunk in chunks if (table := read(chunk)).num_rows)
-        written = [write_run(directory, number, rows) for number, rows in enumerate(in_run_sizes(events))]
+        sized = in_run_sizes(events, self.bounds.run_bytes)
+        written = [write_run(directory, number, rows) for number, rows in enumerate(sized)]
         files = [file for file, _ in written]
         tallied = write_tally(directory, tally)
         commit(directory, [*files, tallied], {"runs": [run.model_dump() for _, run in written]}, stopwatch)
@@ -88,7 +100,7 @@ class TableSource:
         """Plan the days from the runs of all pieces."""
         manifests = [require(directory) for directory in self._scattered(work)]
         runs = [Run.model_validate(run) for manifest in manifests for run in manifest.about["runs"]]
-        commit_plan(piece_directory(work, self._plan, piece), make_plan(self.config, runs))
+        commit_plan(piece_directory(work, self._plan, piece), make_plan(self.config, runs, self.bounds.slice_bytes))
 
     def _scattered(self, work: Location) -> list[Location]:
         return [piece_directory(work, self._scatter, piece) for piece in range(len(self.pieces))]

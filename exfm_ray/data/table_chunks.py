@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -58,25 +59,28 @@ def read_piece(piece: Piece, delimiter: str | None, columns: Sequence[str]) -> I
     Raises:
         UserError: a file cannot be read, or a line has more or fewer columns than the header.
     """
+    groups = [span for span in piece if isinstance(span, RowGroup)]
+    for place, of_file in groupby(groups, key=lambda group: group.place):
+        yield from _parquet_chunks(place, list(of_file), columns)
     for span in piece:
-        if isinstance(span, RowGroup):
-            yield from _parquet_chunks(span, columns)
-        else:
+        if isinstance(span, LineRange):
             assert delimiter is not None, "lines are of CSV"
             yield from _csv_chunks(span, delimiter, columns)
 
 
-def _parquet_chunks(span: RowGroup, columns: Sequence[str]) -> Iterator[Chunk]:
-    system, path = span.place.opened()
-    row = span.first_row
+def _parquet_chunks(place: Location, groups: Sequence[RowGroup], columns: Sequence[str]) -> Iterator[Chunk]:
+    """Rows of neighbouring row groups of a file."""
+    system, path = place.opened()
+    row = groups[0].first_row
     try:
         with system.open_input_file(path) as source:
             parquet = pq.ParquetFile(source, page_checksum_verification=True)
-            for batch in parquet.iter_batches(BATCH_ROWS, row_groups=[span.number], columns=list(columns)):
-                yield Chunk(pa.table(batch), span.place, _RowNumber(row))
+            numbers = [group.number for group in groups]
+            for batch in parquet.iter_batches(BATCH_ROWS, row_groups=numbers, columns=list(columns)):
+                yield Chunk(pa.table(batch), place, _RowNumber(row))
                 row += batch.num_rows
     except (pa.ArrowInvalid, OSError) as error:
-        raise unreadable_parquet(span.place, error) from error
+        raise unreadable_parquet(place, error) from error
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from exfm_ray.data.line_ranges import LineRange
 from exfm_ray.data.location import Location
-from exfm_ray.data.text_table import TextTable, text_table
+from exfm_ray.data.text_table import DELIMITERS, TextTable, text_table
 from exfm_ray.errors import UserError
 
 PIECE_BYTES = 64 * 2**20
@@ -66,8 +66,30 @@ def csv_table(place: Location, delimiter: str, columns: Sequence[str] = ()) -> T
     Raises:
         UserError: there is no header, it is no UTF-8 or names a column twice, or the file is a broken gzip.
     """
-    table = text_table(place, {}, delimiter=delimiter, null_values=())
+    try:
+        table = text_table(place, {}, delimiter=delimiter, null_values=())
+    except UserError:
+        best = max(DELIMITERS, key=lambda other: _width(place, other))
+        if best != delimiter and _width(place, best) > 1:
+            raise UserError(
+                f"data.delimiter: {delimiter!r}, but the header of {place} has {DELIMITERS[best]}; say {best!r}, or "
+                "put another file there"
+            ) from None
+        raise
     return replace(table, types=dict.fromkeys(columns, pa.binary()), nullable=frozenset(columns))
+
+
+def guess_delimiter(place: Location) -> str:
+    """The one that gives the header of a CSV the most columns."""
+    return max(DELIMITERS, key=lambda delimiter: _width(place, delimiter))
+
+
+def _width(place: Location, delimiter: str) -> int:
+    """Columns of a header; 0 where it is none with this delimiter."""
+    try:
+        return len(text_table(place, {}, delimiter=delimiter).names)
+    except UserError:
+        return 0
 
 
 def read_parquet_schema(place: Location) -> pa.Schema:
@@ -106,7 +128,7 @@ def column_names(place: Location, delimiter: str | None) -> tuple[str, ...]:
     return tuple(read_parquet_schema(place).names) if delimiter is None else csv_table(place, delimiter).names
 
 
-def cut_pieces(files: Sequence[Location], delimiter: str | None, piece_bytes: int = PIECE_BYTES) -> tuple[Piece, ...]:
+def cut_pieces(files: Sequence[Location], delimiter: str | None, piece_bytes: int) -> tuple[Piece, ...]:
     """All rows of the files, in pieces of about `piece_bytes`; small files share one."""
     sized = _row_groups(files) if delimiter is None else _csv_spans(files, delimiter, piece_bytes)
     numbered: list[tuple[int, Span]] = []

@@ -99,7 +99,7 @@ class TimeCounts:
             edges = np.unique(np.concatenate([edges, finer.ravel()]))
 
 
-def make_plan(config: TableData, runs: Sequence[Run], slice_bytes: int = SLICE_BYTES) -> Plan:
+def make_plan(config: TableData, runs: Sequence[Run], slice_bytes: int) -> Plan:
     """Plan the days of a table.
 
     Raises:
@@ -173,9 +173,9 @@ def _days(counts: TimeCounts, bounds: Integers, target: int) -> tuple[tuple[Slic
 
 
 def _cut_by_run(counts: TimeCounts, begin: int, end: int, rows: int, target: int, first_id: int) -> Iterator[Slice]:
-    """A span as one slice, or a single millisecond with more rows than that as several, each of some runs."""
+    """A span as one slice; or where one millisecond alone has more rows than that, as several, each of some runs."""
     spans, of_runs = [(0, len(counts.runs))], np.array([rows])
-    if rows > target and end - begin == 1:
+    if rows > target:
         of_runs = counts.by_run(np.array([begin, end]))[:, 0]
         spans = list(_grouped(of_runs, target))
     for first, last in spans:

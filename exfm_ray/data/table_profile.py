@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from exfm_ray.config import TableData, TimeColumn
 from exfm_ray.data.location import Location
 from exfm_ray.data.table_chunks import Cells, Chunk, read_piece
-from exfm_ray.data.table_files import Piece, column_names, csv_table, cut_pieces, table_files
+from exfm_ray.data.table_files import PIECE_BYTES, Piece, column_names, cut_pieces, guess_delimiter, table_files
 from exfm_ray.data.table_times import optional_times
 from exfm_ray.data.table_values import Integers, is_text, numbers, sequences, text_ids, texts
-from exfm_ray.data.text_table import DELIMITERS
 from exfm_ray.errors import UserError
 
 SAMPLE_ROWS = 200_000
@@ -76,12 +75,12 @@ def sample_table(path: str) -> Sample:
         UserError: there is no such file, it cannot be read, or it has no rows.
     """
     kind, files = _find(path)
-    delimiter = _delimiter(files[0]) if kind == "csv" else None
+    delimiter = guess_delimiter(files[0]) if kind == "csv" else None
     names = column_names(files[0], delimiter)
     for place in files[1:]:
         if set(column_names(place, delimiter)) != {*names}:
             raise UserError(f"data.path: {place} has other columns than {files[0]}; put files of one table there")
-    pieces = cut_pieces(files, delimiter)
+    pieces = cut_pieces(files, delimiter, PIECE_BYTES)
     count = min(len(pieces), SAMPLED_PIECES)
     chosen = [pieces[len(pieces) * place // count] for place in range(count)]
     read = [_first_rows(piece, delimiter, names, SAMPLE_ROWS // count) for piece in chosen]
@@ -103,19 +102,6 @@ def _find(path: str) -> tuple[str, tuple[Location, ...]]:
         return "parquet", table_files(path, "parquet")
     except UserError:
         return "csv", table_files(path, "csv")
-
-
-def _delimiter(place: Location) -> str:
-    """The one that gives the header the most columns."""
-    found: dict[str, int] = {}
-    for delimiter in DELIMITERS:
-        try:
-            found[delimiter] = len(csv_table(place, delimiter).names)
-        except UserError:
-            found[delimiter] = 0
-    if not any(found.values()):
-        csv_table(place, ",")  # says what is wrong with the header
-    return max(found, key=lambda delimiter: found[delimiter])
 
 
 def _first_rows(piece: Piece, delimiter: str | None, names: tuple[str, ...], rows: int) -> tuple[pa.Table | None, bool]:

@@ -44,7 +44,7 @@ def run_schema(schema: Schema, has_event_id: bool) -> pa.Schema:
     return pa.schema([field for field in fields if has_event_id or field.name != EVENT_ID])
 
 
-def in_run_sizes(tables: Iterable[pa.Table], run_bytes: int = RUN_BYTES) -> Iterator[pa.Table]:
+def in_run_sizes(tables: Iterable[pa.Table], run_bytes: int) -> Iterator[pa.Table]:
     """The same rows in as many tables as needed that each is of about `run_bytes`."""
     held: list[pa.Table] = []
     size = 0
