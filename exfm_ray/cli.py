@@ -157,7 +157,7 @@ def prepare_infer(
         if place.exists():
             raise UserError(f"--out: {out} exists; name another file, for corrections are not written over")
         place.write_text(draft)
-        tell.line(f"schema:  {place}; check it, then: exfm prepare csv|parquet {path} --schema {place} --out DIR")
+        tell.line(f"schema:  {place}; check it, then go on as its first lines say")
 
 
 def _prepare(

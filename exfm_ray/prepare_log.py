@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from exfm_ray.config import RawLogData
+from exfm_ray.config import RawLogData, TableData
 from exfm_ray.data.commit import require
 from exfm_ray.data.dataset import SOURCE_FILE, raw_log
 from exfm_ray.data.location import Location
@@ -25,6 +25,8 @@ def prepare_log(config: RawLogData, out: Location, spread: Spread = map) -> Iter
     Raises:
         UserError: the log lacks something, or `out` holds days that were prepared with other settings.
     """
+    if isinstance(config, TableData) and f"{out}/".startswith(f"{Location.of(config.path)}/"):
+        raise UserError(f"--out: {out} is among the files of {config.path}, and would be read as such; name another")
     source = raw_log(config)
     settings = config.model_dump_json(indent=1).encode()
     place = out / SOURCE_FILE

@@ -44,9 +44,12 @@ class Chunk:
         return int(self.table.num_rows)
 
     def cells(self, column: str) -> Cells:
+        """A column; true and false of Parquet are 1 and 0."""
         values = self.table[column].combine_chunks()
         if isinstance(values, pa.ChunkedArray):
             values = values.chunk(0) if values.num_chunks else pa.array([], values.type)
+        if pa.types.is_boolean(values.type):
+            values = values.cast(pa.int8())
         return Cells(column, values, self.place, self.row_name)
 
 

@@ -139,7 +139,8 @@ def _equal_rows(counts: TimeCounts, first: int, last: int, days: int) -> Integer
 
     edges, between = counts.refined(np.array([first, last], dtype=np.int64), holds_a_rank)
     below = np.concatenate([[0], np.cumsum(between)])
-    nearest = np.abs(below[None, :] - ranks[:, None]).argmin(axis=1)
+    after = np.searchsorted(below, ranks)
+    nearest = np.where(ranks - below[after - 1] <= below[after] - ranks, after - 1, after)
     return np.concatenate([[first], edges[nearest], [last]]).astype(np.int64)
 
 

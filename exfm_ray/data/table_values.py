@@ -119,7 +119,7 @@ def _whole(cells: Cells) -> pa.Int64Array:
 
 
 def numbers(cells: Cells, nulls: Collection[str], allowed: str = "a number or nothing") -> Floats:
-    """(N,) numbers, NaN where missing; true and false are 1 and 0.
+    """(N,) numbers, NaN where missing; the words true and false are 1 and 0.
 
     Raises:
         UserError: a value is no number, or infinite.
@@ -132,8 +132,6 @@ def numbers(cells: Cells, nulls: Collection[str], allowed: str = "a number or no
     elif pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
         read = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         wrong = np.isinf(read)
-    elif pa.types.is_boolean(values.type):
-        read, wrong = values.cast(pa.int8()).cast(pa.float64()).to_numpy(zero_copy_only=False), np.zeros(0, np.bool_)
     else:
         raise cells.mistake(0, str(values.type), f"{allowed}, not a column of this type")
     read = np.asarray(read, dtype=np.float64)

@@ -194,6 +194,7 @@ def test_lists_and_timestamps_of_parquet(tmp_path: Path) -> None:
     rows = {
         "ts": pa.array([MAY + 90_000, MAY + 5], pa.timestamp("s", "UTC")),
         "clk": pa.array([True, False]),
+        "bot": pa.array([None, True]),
         "late": pa.array([30.9, None]),
         "ad": pa.array([7.0, None]),
         "hour": pa.array(["3", "4"]).dictionary_encode(),
@@ -202,8 +203,10 @@ def test_lists_and_timestamps_of_parquet(tmp_path: Path) -> None:
     }
     pq.write_table(pa.table(rows), tmp_path / "t.parquet")
     section = SMALL | {"time": {"column": "ts", "unit": "iso"}, "sequences": {"seen": {"shares": "ad", "length": 3}}}
+    section["categorical"] = {"ad": {"rows": 9}, "bot": {"rows": 3, "encoding": "identity"}}
     first, second = prepared(ParquetData(path=str(tmp_path), **section), tmp_path / "days")
     assert (first["ad"].to_pylist(), second["ad"].to_pylist()) == ([-1], [7])
+    assert (first["bot"].to_pylist(), second["bot"].to_pylist()) == ([1], [2])
     assert (first["seen"].to_pylist(), second["seen"].to_pylist()) == ([[]], [[2, 3, 4]])
     assert (first["price"].to_pylist(), second["price"].to_pylist()) == ([2.0], [0.0])
     assert second["delay_click"].to_pylist() == [30]
@@ -508,6 +511,14 @@ def test_corrected_settings_begin_anew_while_no_day_is_there(tmp_path: Path) -> 
     assert days_in(place) == prepared(small(path), tmp_path / "other")
     with pytest.raises(UserError, match="with other settings"):
         list(prepare_log(small(path, numeric={"price": {"missing": 1}}), place))
+
+
+def test_days_are_not_put_among_the_files(tmp_path: Path) -> None:
+    written(tmp_path / "t.csv", GOOD)
+    for out in (tmp_path, tmp_path / "days"):
+        with pytest.raises(UserError, match="is among the files"):
+            list(prepare_log(small(tmp_path), Location.of(str(out))))
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
 
 
 def test_a_recipe_may_name_the_table_or_its_days(tmp_path: Path) -> None:
