@@ -12,7 +12,7 @@ from exfm_ray.data.location import Location
 from exfm_ray.data.table_files import Piece, RowGroup, csv_table, unreadable_parquet
 from exfm_ray.errors import UserError
 
-BATCH_ROWS = 65_536
+BATCH_ROWS = 32_768
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Chunk:
     def cells(self, column: str) -> Cells:
         """A column; true and false of Parquet are 1 and 0."""
         values = self.table[column].combine_chunks()
-        if isinstance(values, pa.ChunkedArray):
+        if isinstance(values, pa.ChunkedArray):  # none, where there are no rows
+            assert values.num_chunks <= 1, "a chunk of rows fits one array"
             values = values.chunk(0) if values.num_chunks else pa.array([], values.type)
         if pa.types.is_boolean(values.type):
             values = values.cast(pa.int8())
@@ -98,15 +99,29 @@ class _RowNumber:
 
 def _csv_chunks(lines: LineRange, delimiter: str, columns: Sequence[str]) -> Iterator[Chunk]:
     for block in csv_table(lines.place, delimiter, columns).blocks(lines):
-        yield Chunk(block.rows, lines.place, _LineName(block.lines))
+        rows = _RowLines(block.lines)
+        if len(rows.numbers()) != block.rows.num_rows:
+            raise rows.broken_by_quotes()
+        yield Chunk(block.rows, lines.place, rows)
 
 
 @dataclass(frozen=True)
-class _LineName:
-    """The line of a row in its file, found only when it is asked for; a line that is empty is no row."""
+class _RowLines:
+    """The line of each row; one that is empty is no row."""
 
     block: LineBlock
 
+    def numbers(self) -> list[int]:
+        """Lines in the block that are rows, from 0."""
+        return [number for number, line in enumerate(self.block.content.split(b"\n")) if line.strip(b"\r")]
+
     def __call__(self, row: int) -> str:
-        filled = [number for number, line in enumerate(self.block.content.split(b"\n")) if line.strip(b"\r")]
-        return f"line {self.block.line_number(filled[row])}"
+        return f"line {self.block.line_number(self.numbers()[row])}"
+
+    def broken_by_quotes(self) -> UserError:
+        lines = enumerate(self.block.content.split(b"\n"))
+        line = self.block.line_number(next((number for number, line in lines if line.count(b'"') % 2), 0))
+        return UserError(
+            f"data.path: {self.block.place}, line {line}: ends inside quotes, but each line must be a row; write the "
+            "text without line breaks, or the table as Parquet"
+        )

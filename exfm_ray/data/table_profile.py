@@ -16,6 +16,7 @@ from exfm_ray.data.table_values import Integers, is_text, numbers, sequences, te
 from exfm_ray.errors import UserError
 
 SAMPLE_ROWS = 200_000
+SAMPLE_BYTES = 256 * 2**20
 SAMPLED_PIECES = 8
 SEPARATORS = ("^", "|", ";", ",", " ")
 NULLS: tuple[str, ...] = TableData.model_fields["nulls"].default
@@ -105,15 +106,15 @@ def _find(path: str) -> tuple[str, tuple[Location, ...]]:
 
 
 def _first_rows(piece: Piece, delimiter: str | None, names: tuple[str, ...], rows: int) -> tuple[pa.Table | None, bool]:
-    """At most so many rows, and whether those are all."""
+    """At most so many rows, fewer of long ones, and whether those are all."""
     held: list[pa.Table] = []
     left = rows
     for chunk in read_piece(piece, delimiter, names):
         held.append(chunk.table.slice(0, left))
         left -= len(chunk)
-        if left < 0:
-            break
-    return (pa.concat_tables(held) if held else None), left >= 0
+        if left < 0 or sum(table.nbytes for table in held) > SAMPLE_BYTES // SAMPLED_PIECES:
+            return pa.concat_tables(held), False
+    return (pa.concat_tables(held) if held else None), True
 
 
 def profile(cells: Cells) -> Profile:

@@ -410,6 +410,7 @@ MISTAKES: list[tuple[str, Callable[[Path], None], tuple[str, ...]]] = [
     ("too early", spoiled(17, ts=-5), ("line 17, column 'ts'", "'-5'", "since 1970")),
     ("no time", spoiled(17, ts=""), ("line 17, column 'ts'", "''", "seconds since 1970")),
     ("time in words", spoiled(17, ts="noon"), ("line 17, column 'ts'", "'noon'")),
+    ("line break", spoiled(8, seen='"1\n2"'), ("line 8: ends inside quotes", "without line breaks")),
     ("label 2", spoiled(300, clk=2), ("line 300, column 'clk'", "'2'", "0 or 1")),
     ("label missing", spoiled(300, clk=""), ("line 300, column 'clk'", "0 or 1", "never missing")),
     ("label yes", spoiled(300, clk="yes"), ("line 300, column 'clk'", "'yes'", "0 or 1")),
