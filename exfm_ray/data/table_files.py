@@ -13,7 +13,7 @@ from exfm_ray.data.location import Location
 from exfm_ray.data.text_table import DELIMITERS, TextTable, text_table
 from exfm_ray.errors import UserError
 
-PIECE_BYTES = 64 * 2**20
+PIECE_BYTES = 128 * 2**20
 """of the files, packed where they are; a .gz is a piece whatever its size"""
 SUFFIXES = {"csv": (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz"), "parquet": (".parquet",)}
 

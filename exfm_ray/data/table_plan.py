@@ -26,7 +26,7 @@ from exfm_ray.schema import DOMAIN, EVENT_TIME
 
 Integers = NDArray[np.int64]
 
-SLICE_BYTES = 128 * 2**20
+SLICE_BYTES = 192 * 2**20
 """of a time slice in memory"""
 EDGES_AT_ONCE = 256
 MOST_LEVELS = 1_000

@@ -123,7 +123,7 @@ def profile(cells: Cells) -> Profile:
     kind = values.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return Profile(cells.column, rows, values.null_count, None, _listed(cells, None), is_list=True)
-    if pa.types.is_temporal(kind):
+    if pa.types.is_temporal(kind) or pa.types.is_nested(kind):
         return Profile(cells.column, rows, values.null_count, None, np.zeros(0, np.int64), moments=_moments(cells))
     text = values if is_text(kind) else values.cast(pa.string())
     found = texts(Cells(cells.column, text, cells.place, cells.row_name), NULLS)

@@ -204,7 +204,7 @@ def _take_features(roles: Roles, left: Sequence[Profile]) -> None:
         if column.moments is not None:
             roles.unused[column.name] = "is a time; if it is known before the event, make a number of it"
         elif column.name not in lenders and len(column.ids) < 2:
-            roles.unused[column.name] = "is always the same or missing in the sample"
+            roles.unused[column.name] = "is always the same, missing, or of no plain type in the sample"
         elif column.name not in lenders and _is_number(column):
             roles.numeric.append(column)
         else:

@@ -19,7 +19,7 @@ from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, Schema
 
 Integers = NDArray[np.int64]
 
-RUN_BYTES = 128 * 2**20
+RUN_BYTES = 256 * 2**20
 GROUP_ROWS = 8_192
 """Few, since a time slice reads whole row groups of every run."""
 

@@ -58,6 +58,8 @@ def texts(cells: Cells, nulls: Collection[str]) -> Texts:
         UserError: bytes are no UTF-8.
     """
     values = cells.values
+    if pa.types.is_nested(values.type):
+        raise cells.mistake(0, str(values.type), "plain values, not a column of this type")
     encoded = values if pa.types.is_dictionary(values.type) else pc.dictionary_encode(values)
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     try:
@@ -81,19 +83,31 @@ def _not_utf8(cells: Cells, codes: Integers, dictionary: pa.Array) -> Exception:
 
 
 def ids(cells: Cells, nulls: Collection[str], missing: int) -> tuple[Integers, int]:
-    """(N,) ids and how many were missing. A whole number is itself, any other text its hash.
+    """(N,) ids and how many were missing. A whole number of int64 is itself, any other text its hash.
 
     Raises:
-        UserError: a number is beyond 64 bits with a sign.
+        UserError: bytes are no UTF-8, or a value is no plain one.
     """
     values = cells.values
-    if pa.types.is_integer(values.type):
-        return _whole(cells).fill_null(missing).to_numpy(zero_copy_only=False), int(values.null_count)
+    if pa.types.is_integer(values.type) and values.type != pa.uint64():
+        whole = values.cast(pa.int64()).fill_null(missing)
+        return whole.to_numpy(zero_copy_only=False), int(values.null_count)
     if pa.types.is_floating(values.type):
-        values = values.cast(pa.string())
-    found = texts(Cells(cells.column, values, cells.place, cells.row_name), nulls)
+        return _ids_of_floats(values, missing)
+    found = texts(cells, nulls)
     known = np.append(text_ids(found.distinct), missing).astype(np.int64)
     return known[found.codes], int((found.codes < 0).sum())
+
+
+def _ids_of_floats(values: pa.Array, missing: int) -> tuple[Integers, int]:
+    """As a column of ids becomes where some are missing; what is not whole is taken as text."""
+    read = np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False))
+    whole = (read % 1 == 0) & (np.abs(read) < LARGEST)
+    found = np.where(whole, read, 0).astype(np.int64)
+    found[np.isnan(read)] = missing
+    others = np.flatnonzero(~whole & ~np.isnan(read))
+    found[others] = [text_id(str(read[row])) for row in others]
+    return found, int(np.isnan(read).sum())
 
 
 def text_ids(distinct: pa.StringArray) -> Integers:
@@ -108,14 +122,6 @@ def _id_of(text: str) -> int:
     if whole is not None and LEAST <= int(whole[1]) <= LARGEST:
         return int(whole[1])
     return text_id(text)
-
-
-def _whole(cells: Cells) -> pa.Int64Array:
-    try:
-        return cells.values.cast(pa.int64())
-    except pa.ArrowInvalid as error:
-        row = pc.index(pc.greater(cells.values, LARGEST), True).as_py()
-        raise cells.mistake(row, cells.values[row].as_py(), f"at most {LARGEST}") from error
 
 
 def numbers(cells: Cells, nulls: Collection[str], allowed: str = "a number or nothing") -> Floats:
@@ -210,7 +216,7 @@ def sequences(
     """(N,) lists of the last `length` ids, missing ones left out; and the row of each id in them.
 
     Raises:
-        UserError: a number is beyond 64 bits, or it is neither a list nor text with a separator.
+        UserError: it is neither a list nor text with a separator, or not in UTF-8.
     """
     offsets, elements = _elements(cells, nulls, separator)
     rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))

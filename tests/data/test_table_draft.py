@@ -94,7 +94,7 @@ def test_columns_are_taken_for_what_they_seem(tmp_path: Path) -> None:
         "feature_fm_score": {"column": "fm_score", "transform": "none"},
     }
     assert schema["sequences"] == {"history_item": {"shares": "item", "separator": "|", "length": 50}}
-    for line in ("nonclick: is the opposite of is_clicked", "dwell_ms: sounds like", "nothing: is always the same"):
+    for line in ("nonclick: is the opposite of is_clicked", "dwell_ms: sounds like", "nothing: is always the same,"):
         assert f"#   {line}" in drafted
     place = prepare_as_drafted(path, tmp_path, "csv")
     assert committed_days(place) == [1, 2, 3, 4]
@@ -105,6 +105,7 @@ def test_lists_and_timestamps_of_parquet_are_recognized(tmp_path: Path) -> None:
     columns = own_table()
     columns["created at"] = pa.array(columns["created at"]).cast(pa.timestamp("s"))
     columns["clicked_time"] = pa.array(columns["clicked_time"]).cast(pa.timestamp("s"))
+    columns["struct"] = [{"a": 1}] * 600
     columns["history_item"] = [[int(item) for item in ids.split("|")] for ids in columns["history_item"]]
     (tmp_path / "raw").mkdir()
     pq.write_table(pa.table(columns), tmp_path / "raw" / "t.parquet")
@@ -112,6 +113,7 @@ def test_lists_and_timestamps_of_parquet_are_recognized(tmp_path: Path) -> None:
     assert schema["time"] == {"column": "created at", "unit": "iso", "zone": "UTC"}
     assert schema["tasks"]["clicked"] == {"label": "is_clicked", "feedback_time": "clicked_time"}
     assert schema["sequences"] == {"history_item": {"shares": "item", "length": 50}}
+    assert "struct" not in str(schema)
     place = prepare_as_drafted(tmp_path / "raw", tmp_path, "parquet")
     assert [feature.name for feature in read_schema(place).features][:2] == ["memberId", "item"]
 
