@@ -78,7 +78,7 @@ def _time_lines(sample: Sample, roles: Roles) -> Iterator[str]:
     if sample.is_all and 2 < count == len(days) <= MOST_CALENDAR_DAYS:
         yield f"days: {{count: {count}, cut: calendar, first: {first[:10]}}}"
         return
-    yield f"# Or dates: {{count: {min(count, MOST_CALENDAR_DAYS)}, cut: calendar, first: {first[:10]}}}"
+    yield f"# Or by dates: days: {{count: {min(count, MOST_CALENDAR_DAYS)}, cut: calendar, first: {first[:10]}}}"
     yield f"days: {{count: {min(DAYS, len(np.unique(moments)))}, cut: equal_rows}}"
 
 

@@ -121,7 +121,10 @@ def _take_labels(roles: Roles, left: list[Profile]) -> None:
     labels = [column for column in binary if words(column.name) & LABEL_WORDS] or binary[:1]
     for label in labels:
         left.remove(label)
-        roles.tasks.setdefault(task_name(label.name), Task(label))
+        name = task_name(label.name)
+        while name in roles.tasks:
+            name += "_too"
+        roles.tasks[name] = Task(label)
 
 
 def _take_answers(roles: Roles, left: list[Profile]) -> None:

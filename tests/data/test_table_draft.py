@@ -160,6 +160,20 @@ def test_the_draft_of_the_stream_is_accepted(tmp_path: Path) -> None:
     assert sum(row_count(place, day) for day in committed_days(place)) == 900
 
 
+def test_labels_of_one_meaning_are_tasks_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("is_click,click,2nd_label,item\n1,0,1,7\n0,1,0,8\n0,0,1,9\n")
+    schema = yaml.safe_load(draft_schema(str(tmp_path / "t.csv")))
+    labels = {name: task["label"] for name, task in schema["tasks"].items()}
+    assert labels == {"click": "is_click", "click_too": "click", "task_2nd": "2nd_label"}
+
+
+def test_columns_of_zero_and_one_without_a_telling_name_give_one_task(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("x,member,item\n1,0,7\n0,1,8\n0,0,9\n")
+    schema = yaml.safe_load(draft_schema(str(tmp_path / "t.csv")))
+    assert schema["tasks"] == {"x": {"label": "x"}}
+    assert list(schema["categorical"]) == ["member", "item"]
+
+
 def test_corrections_are_not_written_over(tmp_path: Path) -> None:
     pq.write_table(pa.table(own_table()), tmp_path / "t.parquet")
     (tmp_path / "schema.yaml").write_text("mine")
