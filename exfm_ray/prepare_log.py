@@ -25,7 +25,7 @@ def prepare_log(config: RawLogData, out: Location, spread: Spread = map) -> Iter
     Raises:
         UserError: the log lacks something, or `out` holds days that were prepared with other settings.
     """
-    if isinstance(config, TableData) and f"{out}/".startswith(f"{Location.of(config.path)}/"):
+    if isinstance(config, TableData) and _is_in(out, Location.of(config.path)):
         raise UserError(f"--out: {out} is among the files of {config.path}, and would be read as such; name another")
     source = raw_log(config)
     settings = config.model_dump_json(indent=1).encode()
@@ -50,3 +50,9 @@ def prepare_log(config: RawLogData, out: Location, spread: Spread = map) -> Iter
         yield f"{name}: {value}"
     rows = sum(require(out.day(day)).rows for day in range(1, source.days + 1))
     yield f"prepared {source.days} days, {rows} rows: {out}"
+
+
+def _is_in(place: Location, directory: Location) -> bool:
+    """Whether a place is a directory or in it; the options of a URI, behind its `?`, do not count."""
+    inner, outer = (str(location).partition("?")[0] for location in (place, directory))
+    return f"{inner}/".startswith(f"{outer}/")

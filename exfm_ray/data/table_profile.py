@@ -97,8 +97,9 @@ def sample_table(path: str) -> Sample:
 
 def _find(path: str) -> tuple[str, tuple[Location, ...]]:
     """Whether the files are CSV or Parquet."""
-    if Location.of(path).is_file():
-        return ("parquet" if path.endswith(".parquet") else "csv"), (Location.of(path),)
+    place = Location.of(path)
+    if place.is_file():
+        return ("parquet" if place.name.endswith(".parquet") else "csv"), (place,)
     try:
         return "parquet", table_files(path, "parquet")
     except UserError:
