@@ -21,6 +21,8 @@ app.add_typer(prepare_app, name="prepare")
 
 Address = Annotated[str | None, typer.Option(help="Ray cluster; default: one on this machine.")]
 DaysOut = Annotated[str, typer.Option("--out", help="Directory for the day partitions.")]
+TablePath = Annotated[str, typer.Argument(help="A file, or a directory of files, one row per event in any order.")]
+TableSchema = Annotated[str, typer.Option("--schema", help="YAML that says what the columns mean; see infer.")]
 Edits = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Edit a field; may repeat.")]
 
 
@@ -177,17 +179,57 @@ def prepare_kuaivideo(
     _prepare("kuaivideo", path, out, edits, address)
 
 
-def _prepare(kind: str, path: str, out: str, edits: list[str] | None, address: str | None) -> None:
-    """Prepare a raw log; only one that is read in stages is worth the processes of a cluster."""
+@prepare_app.command("csv")
+def prepare_csv(
+    path: TablePath, out: DaysOut, schema: TableSchema, edits: Edits = None, address: Address = None
+) -> None:
+    """Cut your own CSV files into days. --set takes fields of the schema."""
+    _prepare("csv", path, out, edits, address, schema)
+
+
+@prepare_app.command("parquet")
+def prepare_parquet(
+    path: TablePath, out: DaysOut, schema: TableSchema, edits: Edits = None, address: Address = None
+) -> None:
+    """Cut your own Parquet files into days. --set takes fields of the schema."""
+    _prepare("parquet", path, out, edits, address, schema)
+
+
+@prepare_app.command("infer")
+def prepare_infer(
+    path: TablePath,
+    out: Annotated[str | None, typer.Option(help="File for the schema; default: printed.")] = None,
+) -> None:
+    """Draft the schema of your own CSV or Parquet files, for you to correct, from a sample of their rows."""
+    with _telling() as tell:
+        from exfm_ray.data.table_draft import draft_schema
+
+        draft = draft_schema(path)
+        if out is None:
+            tell.line(draft.rstrip())
+            return
+        place = Path(out)
+        if place.exists():
+            raise UserError(f"--out: {out} exists; name another file, for corrections are not written over")
+        place.write_text(draft)
+        tell.line(f"schema:  {place}; check it, then go on as its first lines say")
+
+
+def _prepare(
+    kind: str, path: str, out: str, edits: list[str] | None, address: str | None, schema: str | None = None
+) -> None:
+    """Prepare a raw log; only one that is read in many pieces is worth the processes of a cluster."""
     with _telling() as tell:
         from exfm_ray.data.dataset import raw_log
         from exfm_ray.data.location import Location
         from exfm_ray.data.source import StagedSource
         from exfm_ray.prepare_log import prepare_log
-        from exfm_ray.recipe import read_data_section
+        from exfm_ray.recipe import read_data_section, read_table_schema
 
-        config, place = read_data_section({"type": kind, "path": path}, edits or []), Location.of(out)
-        if not isinstance(raw_log(config), StagedSource):
+        section = {"type": kind, "path": path} | (read_table_schema(schema) if schema is not None else {})
+        config, place = read_data_section(section, edits or []), Location.of(out)
+        source = raw_log(config)
+        if not isinstance(source, StagedSource) or all(stage.pieces == 1 for stage in source.stages()):
             for line in prepare_log(config, place):
                 tell.line(line)
             return

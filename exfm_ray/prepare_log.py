@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from exfm_ray.config import RawLogData
+from exfm_ray.config import RawLogData, TableData
 from exfm_ray.data.commit import require
 from exfm_ray.data.dataset import SOURCE_FILE, raw_log
 from exfm_ray.data.location import Location
+from exfm_ray.data.partitions import SCHEMA_FILE, committed_days
 from exfm_ray.data.prepare import WORK, Spread, prepare
 from exfm_ray.data.source import StagedSource
 from exfm_ray.errors import UserError
@@ -24,12 +25,18 @@ def prepare_log(config: RawLogData, out: Location, spread: Spread = map) -> Iter
     Raises:
         UserError: the log lacks something, or `out` holds days that were prepared with other settings.
     """
+    if isinstance(config, TableData) and _is_in(out, Location.of(config.path)):
+        raise UserError(f"--out: {out} is among the files of {config.path}, and would be read as such; name another")
     source = raw_log(config)
     settings = config.model_dump_json(indent=1).encode()
     place = out / SOURCE_FILE
     if place.is_file() and place.read() != settings:
-        raise UserError(f"--out: {out} holds days prepared with other settings ({place}); name another directory")
-    if not place.is_file() and out.children():
+        if committed_days(out):
+            raise UserError(f"--out: {out} holds days prepared with other settings ({place}); name another directory")
+        # the settings were corrected before any day was there
+        for made in (place, out / SCHEMA_FILE, out / WORK):
+            made.delete()
+    elif not place.is_file() and out.children():
         raise UserError(f"--out: {out} is not empty and holds no prepared data; name another directory")
     place.write(settings)
     prepare(source, out, spread=spread)
@@ -43,3 +50,9 @@ def prepare_log(config: RawLogData, out: Location, spread: Spread = map) -> Iter
         yield f"{name}: {value}"
     rows = sum(require(out.day(day)).rows for day in range(1, source.days + 1))
     yield f"prepared {source.days} days, {rows} rows: {out}"
+
+
+def _is_in(place: Location, directory: Location) -> bool:
+    """Whether a place is a directory or in it; the options of a URI, behind its `?`, do not count."""
+    inner, outer = (str(location).partition("?")[0] for location in (place, directory))
+    return f"{inner}/".startswith(f"{outer}/")

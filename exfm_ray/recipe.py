@@ -36,19 +36,37 @@ def read_any_recipe(path: str, edits: Sequence[str] = ()) -> Recipe | GridRecipe
     Raises:
         UserError: the file, an edit or a field is wrong.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise UserError(f"RECIPE: {path} is no file; name a YAML file such as sims/quickstart.yaml")
-    if file.stat().st_size > LARGEST_RECIPE_BYTES:
-        raise UserError(f"RECIPE: {path} has {file.stat().st_size} bytes; a recipe has at most {LARGEST_RECIPE_BYTES}")
-    content = _parse(file.read_text(errors="replace"), f"RECIPE: {path}")
-    if not isinstance(content, dict):
-        raise UserError(f"RECIPE: {path} holds no mapping of fields; begin with `name: …`")
+    content = _read_mapping(path, "RECIPE", "sims/quickstart.yaml", "name: …")
     for edit in edits:
         apply_edit(content, edit)
     if "theorem" in content:
         return _validated(TheoryRecipe, content)
     return _validated(GridRecipe, content) if "fms" in content else validated(content)
+
+
+def read_table_schema(path: str) -> dict[str, Any]:
+    """What a YAML file says about the columns of a reader's own table: a data section without `type` and `path`.
+
+    Raises:
+        UserError: the file is no such mapping.
+    """
+    content = _read_mapping(path, "--schema", "the one that `exfm prepare infer` drafts", "time: …")
+    for field in ("type", "path"):
+        if field in content:
+            raise UserError(f"--schema: {path} has the field {field!r}, which the command gives; leave it out")
+    return content
+
+
+def _read_mapping(path: str, field: str, example: str, begin: str) -> dict[str, Any]:
+    file = Path(path)
+    if not file.is_file():
+        raise UserError(f"{field}: {path} is no file; name a YAML file such as {example}")
+    if file.stat().st_size > LARGEST_RECIPE_BYTES:
+        raise UserError(f"{field}: {path} has {file.stat().st_size} bytes; it may have {LARGEST_RECIPE_BYTES} at most")
+    content = _parse(file.read_text(errors="replace"), f"{field}: {path}")
+    if not isinstance(content, dict):
+        raise UserError(f"{field}: {path} holds no mapping of fields; begin with `{begin}`")
+    return content
 
 
 def validated(content: dict[str, Any]) -> Recipe:

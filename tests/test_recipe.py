@@ -69,7 +69,7 @@ WRONG = [
     (["data={type: kuairand, path: /nowhere}"], "/nowhere"),
     (["data={type: partitions, path: /nowhere}"], "data.path: /nowhere is no directory"),
     (["data={type: kuairand, path: /x, item_columns: [show_cnt]}"], "show_cnt is a counter over the whole month"),
-    (["data={type: parquet}"], "data.type: 'parquet' is unknown"),
+    (["data={type: avro}"], "data.type: 'avro' is unknown"),
     (["data.tasks=[click, like]", "fm.model={type: fam}"], "fm.model.type: 'fam' predicts one task but the data has 2"),
     (["vms.third.domain=1"], "--set: vms.third.domain has no item 'third'; choose one of first, second"),
     (["data.days.much=1"], "--set: data.days.much"),

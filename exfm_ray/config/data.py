@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from exfm_ray.config.amazon import AmazonData
 from exfm_ray.config.kuaivideo import KuaiVideoData
 from exfm_ray.config.section import Section
+from exfm_ray.config.table import CsvData, ParquetData
 
 LEAKING_SUFFIXES = ("_cnt", "_num")
 """KuaiRand's counters are averages over the whole month, so they know the days to come."""
@@ -87,7 +88,7 @@ class PartitionsData(Section):
     path: str = Field(min_length=1)
 
 
-RawLogData = KuaiRandData | AmazonData | KuaiVideoData
-"""Logs in their official files, or prepared from them by `exfm prepare`; each has `path`."""
+RawLogData = KuaiRandData | AmazonData | KuaiVideoData | CsvData | ParquetData
+"""Logs in their official files or a reader's own tables, or prepared from them by `exfm prepare`; each has `path`."""
 
 DataConfig = Annotated[DriftData | RawLogData | PartitionsData, Field(discriminator="type")]

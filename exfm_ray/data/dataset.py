@@ -3,7 +3,16 @@
 import json
 from dataclasses import dataclass
 
-from exfm_ray.config import AmazonData, DataConfig, DriftData, KuaiVideoData, PartitionsData, RawLogData
+from exfm_ray.config import (
+    AmazonData,
+    CsvData,
+    DataConfig,
+    DriftData,
+    KuaiVideoData,
+    ParquetData,
+    PartitionsData,
+    RawLogData,
+)
 from exfm_ray.data.commit import committed, require
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import SCHEMA_FILE, read_schema
@@ -63,6 +72,10 @@ def raw_log(config: RawLogData) -> LogSource:
 
         check_kuaivideo(config)
         return KuaiVideoSource(config)
+    if isinstance(config, CsvData | ParquetData):
+        from exfm_ray.data.table import TableSource
+
+        return TableSource.opened(config)
     from exfm_ray.data.kuairand import KuaiRandSource
     from exfm_ray.data.kuairand_check import check_kuairand
 
