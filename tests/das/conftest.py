@@ -58,9 +58,11 @@ def pointer(address: str) -> Iterator[LatestPointer]:
 def ray_node() -> Iterator[None]:
     """One node of Ray for all tests of the service that need real processes; each deploys an application of its own."""
     import ray
+    from ray import serve
 
     from exfm_ray.cluster import _start
 
     _start(8)
     yield
+    serve.shutdown()  # or handles would go on pushing their metrics from threads of this process
     ray.shutdown()

@@ -133,6 +133,7 @@ def running(application: str) -> int:
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_node")
 def test_load_makes_a_second_replica_start_and_answer(tmp_path: Path) -> None:
     run = experiment(tmp_path / "run", {}, {"mode": "ray", "fm_replicas": 1, "fm_replicas_most": 2})

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,13 +94,25 @@ def in_the_middle_of(experiment: Experiment, day: int, process: subprocess.Popen
     assert not (place / MANIFEST).exists(), "the day was over too soon to be disturbed"
 
 
-def kill_all(process: subprocess.Popen[Any], title: str) -> None:
-    """`kill -9` each process of the cluster that Ray calls so."""
+def kill_all(process: subprocess.Popen[Any], title: str, place: Path) -> None:
+    """`kill -9` each process of the cluster that Ray calls so, as soon as there is one.
+
+    Args:
+        place: of the day's side-car, which must not be complete before.
+    """
     family = psutil.Process(process.pid).children(recursive=True)
-    victims = [child for child in family if " ".join(child.cmdline()).startswith(title)]
+    while not (victims := [child for child in family if _called(child, title)]):
+        assert not (place / MANIFEST).exists(), f"no {title} was there before the day was over"
+        family = psutil.Process(process.pid).children(recursive=True)
     for victim in victims:
-        os.kill(victim.pid, signal.SIGKILL)
-    assert victims, f"no {title} among {[' '.join(child.cmdline())[:60] for child in family]}"
+        with suppress(ProcessLookupError):
+            os.kill(victim.pid, signal.SIGKILL)
+
+
+def _called(process: psutil.Process, title: str) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline()).startswith(title)
+    return False
 
 
 def test_side_cars_do_not_tell_what_died(tmp_path: Path, own_zookeeper: ZooKeeperServer) -> None:
@@ -124,8 +137,8 @@ def test_side_cars_do_not_tell_what_died(tmp_path: Path, own_zookeeper: ZooKeepe
         own_zookeeper.start()
 
     disturbances: list[Callable[[], None]] = [
-        lambda: kill_all(process, "ray::ServeReplica"),
-        lambda: kill_all(process, "ray::Map"),
+        lambda: kill_all(process, "ray::ServeReplica", Path(wild.supervision(2).uri)),
+        lambda: kill_all(process, "ray::Map", Path(wild.supervision(3).uri)),
         restart_within_the_session,
         restart_after_the_session,
     ]
