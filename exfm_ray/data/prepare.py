@@ -1,5 +1,6 @@
 """Preparing a data set: from any source of days to committed day partitions, once, and resumable at any point."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,8 @@ from exfm_ray.schema import Schema
 
 Made = TypeVar("Made")
 
+INPUTS_FILE = "inputs.json"
+"""beside the days: the names of the stages that they came from"""
 WORK = "work"
 """beside the days while they are prepared: what the stages of a raw log have made"""
 
@@ -60,7 +63,7 @@ def prepare(
         spread: maps the writing of a day's parts over processes.
 
     Raises:
-        UserError: the data set was prepared with another schema.
+        UserError: the data set was prepared with another schema, or from other files.
         DataError: a committed day was.
     """
     schema = source.schema()
@@ -70,6 +73,7 @@ def prepare(
         _check_day(dataset, day, schema)
     missing = sorted({*range(1, source.days + 1)} - {*done})
     if missing and isinstance(source, StagedSource):
+        _check_inputs(source, dataset, done)
         source = _staged(source, dataset / WORK, spread)
     for day in missing:
         stopwatch = Stopwatch.start()
@@ -78,6 +82,22 @@ def prepare(
         files = list(spread(DayWriter(source, dataset, day), range(source.parts(day))))
         commit_partition(directory, files, day, schema, stopwatch)
         on_day(day)
+
+
+def _check_inputs(source: StagedSource, dataset: Location, done: Sequence[int]) -> None:
+    """Stages are named after the files that they read, so other names mean other files than the days there came from.
+
+    Raises:
+        UserError: the rest of the days would come from other files.
+    """
+    place, stages = dataset / INPUTS_FILE, json.dumps([stage.name for stage in source.stages()]).encode()
+    if done and place.is_file() and place.read() != stages:
+        listed = ", ".join(map(str, done))
+        raise UserError(
+            f"data: the raw files have changed since days {listed} of {dataset} were made from them; "
+            "put them back, or name another directory"
+        )
+    place.write(stages)
 
 
 def _staged(source: StagedSource, work: Location, spread: Spread) -> StagedSource:

@@ -275,3 +275,26 @@ def test_a_stage_that_commits_nothing_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="is not committed"):
         prepare(Forgetful(), Location.of(str(tmp_path)))
+
+
+def test_days_of_one_data_set_come_from_the_same_files(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Renamed(ScatteredSource):
+        days: int = 2
+
+        def stages(self) -> tuple[Stage, ...]:
+            return (Stage("scatter-of-another-file", 3, scatter),)
+
+    @dataclass(frozen=True)
+    class TwoDays(ScatteredSource):
+        days: int = 2
+
+    dataset = Location.of(str(tmp_path))
+    prepare(TwoDays(), dataset)
+    dataset.day(2).delete()
+    before = content(dataset)
+    with pytest.raises(UserError, match=r"the raw files have changed since days 1 of .* were made from them"):
+        prepare(Renamed(), dataset)
+    assert content(dataset) == before
+    prepare(TwoDays(), dataset)
+    assert committed_days(dataset) == [1, 2]
