@@ -82,6 +82,10 @@ class TextTable:
                 raise pa.ArrowInvalid(f"{column} is missing")
         return rows
 
+    def no_rows(self) -> pa.Table:
+        """The columns to read, without any row."""
+        return pa.table({name: pa.array([], kind) for name, kind in self.types.items()})
+
     def mistake(self, block: TableBlock, row: int, column: str, expected: str) -> UserError:
         """What is wrong with the value of a block's row, from 0."""
         lines = block.lines.content.split(b"\n")
