@@ -1,6 +1,7 @@
 """Rows scattered into groups: a committed piece of a stage whose every group is read on its own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,29 +17,36 @@ GROUP_ROWS = "group_rows"
 """In a manifest's `about`: rows of each group."""
 
 
-def commit_groups(
-    directory: Location, rows: pa.Table, groups: NDArray[Any], count: int, about: dict[str, Any], stopwatch: Stopwatch
-) -> None:
-    """Write rows as one Parquet file with a row group per group that has any, and commit it.
+def commit_groups(directory: Location, groups: Iterable[pa.Table], about: dict[str, Any], stopwatch: Stopwatch) -> None:
+    """Write groups as one Parquet file with a row group for each that has rows, and commit it.
 
     Args:
-        rows: N rows; those of a group keep their order.
-        groups: (N,) in [0, count), count at most 65,536.
+        groups: one at least, all of the same columns, in order; each is held only while it is written.
         about: for the manifest.
     """
-    if np.any(groups[1:] < groups[:-1]):
-        order = np.argsort(groups.astype(np.uint16), kind="stable")
-        rows = rows.take(pa.array(order))
-    sizes = np.bincount(groups, minlength=count).tolist()
-    sink = pa.BufferOutputStream()
+    groups = iter(groups)
+    first = next(groups)
+    sink, sizes = pa.BufferOutputStream(), []
     options = {"compression": "lz4", "use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
-    with pq.ParquetWriter(sink, rows.schema, **options) as writer:
-        begin = 0
-        for size in filter(None, sizes):
-            writer.write_table(rows.slice(begin, size), row_group_size=size)
-            begin += size
-    file = write_file(directory, "groups", ".parquet", sink.getvalue().to_pybytes(), rows.num_rows)
+    with pq.ParquetWriter(sink, first.schema, **options) as writer:
+        for group in chain([first], groups):
+            sizes.append(group.num_rows)
+            if group.num_rows:
+                writer.write_table(group, row_group_size=group.num_rows)
+    file = write_file(directory, "groups", ".parquet", sink.getvalue().to_pybytes(), sum(sizes))
     commit(directory, [file], about | {GROUP_ROWS: sizes}, stopwatch)
+
+
+def scattered(rows: pa.Table, groups: NDArray[np.uint16], count: int) -> Iterator[pa.Table]:
+    """The rows of each group, in their order.
+
+    Args:
+        groups: (N,) in [0, count).
+    """
+    rows = rows.take(pa.array(np.argsort(groups, kind="stable")))
+    sizes = np.bincount(groups, minlength=count)
+    for begin, size in zip(np.cumsum(sizes) - sizes, sizes, strict=True):
+        yield rows.slice(int(begin), int(size))
 
 
 def read_column(directory: Location, column: str) -> NDArray[Any]:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from exfm_ray.config import TaobaoData
 from exfm_ray.data.commit import Manifest, Stopwatch, require
-from exfm_ray.data.groups import commit_groups, read_column, read_group
+from exfm_ray.data.groups import commit_groups, read_column, read_group, scattered
+from exfm_ray.data.history import Histories
 from exfm_ray.data.line_ranges import GZIP_SUFFIX
 from exfm_ray.data.location import Location
 from exfm_ray.data.source import Stage, piece_directory
@@ -34,7 +35,7 @@ from exfm_ray.data.taobao_files import (
     fingerprint,
     open_files,
 )
-from exfm_ray.data.taobao_histories import behavior_histories, history_column
+from exfm_ray.data.taobao_histories import behavior_histories
 from exfm_ray.data.taobao_profiles import Profiles, commit_ads, commit_users, read_ads, read_users
 from exfm_ray.data.taobao_scatter import (
     BIN_SECONDS,
@@ -43,13 +44,11 @@ from exfm_ray.data.taobao_scatter import (
     scatter_impressions,
     unpack_behaviors,
 )
-from exfm_ray.data.taobao_slices import Slices, cut_slices
+from exfm_ray.data.taobao_slices import Sizes, Slices, cut_slices
 from exfm_ray.data.taobao_x1 import TaobaoX1Source
 from exfm_ray.data.text_table import TextTable
 from exfm_ray.schema import EVENT_ID, EVENT_TIME, Schema, label_column
 
-BUCKET_BYTES = 96 * 2**20
-"""Text of both logs that goes into one bucket, on average."""
 MOST_BUCKETS = 4_096
 UNPACKED = 4
 """A gzip's text is about so many times as long."""
@@ -69,6 +68,7 @@ class TaobaoSource:
     files: RawFiles = field(compare=False)
     version: str
     """changes with the files, so that pieces of other files are not taken for theirs"""
+    sizes: Sizes = field(default_factory=Sizes)
     work: Location | None = None
 
     @classmethod
@@ -83,7 +83,7 @@ class TaobaoSource:
     def buckets(self) -> int:
         """Over how many buckets users are spread, so that one fits in memory."""
         logs = [self.files.impressions, self.files.behaviors]
-        return max(1, min(sum(_text_bytes(log) for log in logs if log) // BUCKET_BYTES, MOST_BUCKETS))
+        return max(1, min(sum(_text_bytes(log) for log in logs if log) // self.sizes.bucket_bytes, MOST_BUCKETS))
 
     def schema(self) -> Schema:
         return taobao_schema(self.config, histories=self.files.behaviors is not None)
@@ -129,9 +129,7 @@ class TaobaoSource:
             "domains": told_domains(self.config, self._domain_of_level()),
         }
         if not behaviors:
-            return found | {
-                "warning": f"there is no {BEHAVIORS}, so the days have no histories ({', '.join(HISTORIES)})"
-            }
+            return found | {"warning": f"there is no {BEHAVIORS}, so the days have no {', '.join(HISTORIES)}"}
         nonsense = sum(piece.about["nonsense_times"] for piece in behaviors)
         return found | {
             "behaviors": sum(piece.rows for piece in behaviors) + nonsense,
@@ -150,46 +148,52 @@ class TaobaoSource:
 
     def _make_impressions(self, work: Location, piece: int) -> None:
         table, directory = self.files.impressions, self.over(work)._piece("impressions", piece)
-        scatter_impressions(self.config, table, table.ranges()[piece], self.buckets, directory)
+        scatter_impressions(self.config, table, table.ranges(self.sizes.range_bytes)[piece], self.buckets, directory)
 
     def _make_behaviors(self, work: Location, piece: int) -> None:
         table, directory = self.files.behaviors, self.over(work)._piece("behaviors", piece)
         assert table is not None
-        scatter_behaviors(self.config, table, table.ranges()[piece], self.buckets, directory)
+        scatter_behaviors(self.config, table, table.ranges(self.sizes.range_bytes)[piece], self.buckets, directory)
 
     def _make_bucket(self, work: Location, bucket: int) -> None:
         """Give the impressions of a bucket's users their histories, and commit them by time slice."""
         self.over(work)._commit_bucket(bucket, Stopwatch.start())
 
     def _commit_bucket(self, bucket: int, stopwatch: Stopwatch) -> None:
-        rows = self._impressions_of(bucket)
-        slices = self._slices()
-        groups = slices.of_bin[bins_of(rows["time"].astype(np.int64), self.config)]
-        order = np.lexsort((rows["event"], rows["time"], rows["user"], groups))  # near rows have like histories
-        rows, groups = {name: values[order] for name, values in rows.items()}, groups[order]
-        table, about = pa.table(rows), self._told_of(rows)
+        rows, slices = self._impressions_of(bucket), self._slices()
+        about = self._told_of(rows)
+        histories = None
         if self.files.behaviors is not None:
-            column, about["repeated"] = self._histories(bucket, rows)
-            table = table.append_column("history", column)
-        commit_groups(self._piece("buckets", bucket), table, groups, slices.count, about, stopwatch)
+            histories, about["repeated"] = self._histories(bucket)
+        numbers = slices.of_bin[bins_of(rows["time"].astype(np.int64), self.config)].astype(np.uint16)
+        groups = scattered(pa.table(rows), numbers, slices.count)
+        if histories is not None:
+            groups = (self._with_histories(group, histories) for group in groups)
+        commit_groups(self._piece("buckets", bucket), groups, about, stopwatch)
 
     def _impressions_of(self, bucket: int) -> Columns:
-        """Impressions of a bucket's users; `event` is their row in the file, from 0."""
+        """Impressions of a bucket's users, ordered by user; `event` is their row in the file, from 0."""
         read, events, begin = [], [], 0
         for piece in self._pieces("impressions"):
             read.append(read_group(piece, bucket))
             events.append(read[-1]["row"].to_numpy().astype(np.int64) + begin)
             begin += require(piece).rows
         rows = pa.concat_tables(read)
-        names = ("user", "time", "ad", "pid", "click")
-        return {name: rows[name].to_numpy() for name in names} | {"event": np.concatenate(events)}
+        columns = {name: rows[name].to_numpy() for name in ("user", "time", "ad", "pid", "click")}
+        columns["event"] = np.concatenate(events)
+        order = np.lexsort((columns["time"], columns["user"]))  # near rows have like histories
+        return {name: values[order] for name, values in columns.items()}
 
-    def _histories(self, bucket: int, rows: Columns) -> tuple[pa.ListArray, int]:
+    def _histories(self, bucket: int) -> tuple[Histories, int]:
         read = pa.concat_tables([read_group(piece, bucket) for piece in self._pieces("behaviors")])
         users, times, behaviors = (read[name].to_numpy() for name in ("user", "time", "behavior"))
         begin, end = day_start(self.config.behaviors_from), day_start(self.config.first_date) + self.days * DAY_SECONDS
-        histories, repeated = behavior_histories(users, times, behaviors, begin, end)
-        return history_column(histories, rows["user"], rows["time"], self.config.history_length), repeated
+        return behavior_histories(users, times, behaviors, begin, end)
+
+    def _with_histories(self, group: pa.Table, histories: Histories) -> pa.Table:
+        users, times = group["user"].to_numpy(), group["time"].to_numpy()
+        offsets, values = histories.before(users, times, self.config.history_length)
+        return group.append_column("history", pa.ListArray.from_arrays(offsets, values))
 
     def _told_of(self, rows: Columns) -> dict[str, Any]:
         """Of a bucket's impressions: rows of each domain level in the days that decide domains, and what is missing."""
@@ -236,7 +240,7 @@ class TaobaoSource:
         return _decided_domains(self.config, self._pieces("buckets"))
 
     def _slices(self) -> Slices:
-        return _cut(self.config, self._pieces("impressions"))
+        return _cut(self.config, self._pieces("impressions"), self.sizes.slice_rows)
 
     # what the stages left
 
@@ -259,7 +263,7 @@ class TaobaoSource:
         logs = {"impressions": self.files.impressions, "behaviors": self.files.behaviors}
         if stage in logs:
             table = logs[stage]
-            return len(table.ranges()) if table else 0
+            return len(table.ranges(self.sizes.range_bytes)) if table else 0
         return 2 if stage == "profiles" else self.buckets
 
     def _name(self, stage: str) -> str:
@@ -277,8 +281,8 @@ class TaobaoSource:
 
 
 @lru_cache(maxsize=1)
-def _cut(config: TaobaoData, impressions: tuple[Location, ...]) -> Slices:
-    return cut_slices(config, rows_of_bins(config, impressions))
+def _cut(config: TaobaoData, impressions: tuple[Location, ...], slice_rows: int) -> Slices:
+    return cut_slices(config, rows_of_bins(config, impressions), slice_rows)
 
 
 @lru_cache(maxsize=1)

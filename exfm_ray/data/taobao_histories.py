@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from exfm_ray.data.history import Histories
@@ -43,9 +42,3 @@ def _sorted_by(keys: Integers, values: Integers) -> Integers:
     tied = order[places]
     order[places] = tied[np.lexsort((values[tied], keys[tied]))]
     return order
-
-
-def history_column(histories: Histories, users: NDArray[Any], times: NDArray[Any], length: int) -> pa.ListArray:
-    """The last `length` packed behaviours of each user strictly before each time, oldest first."""
-    offsets, values = histories.before(users, times, length)
-    return pa.ListArray.from_arrays(offsets, values)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from exfm_ray.config import TaobaoData
 from exfm_ray.data.commit import Stopwatch
-from exfm_ray.data.groups import commit_groups
+from exfm_ray.data.groups import commit_groups, scattered
 from exfm_ray.data.hashing import mixed
 from exfm_ray.data.line_ranges import LineRange
 from exfm_ray.data.location import Location
@@ -64,8 +64,8 @@ def scatter_impressions(
     columns["row"] = np.arange(len(columns["user"]), dtype=np.int32)
     bins = np.bincount(bins_of(columns["time"].astype(np.int64), config), minlength=bin_count(config))
     about = {"bins": bins.tolist(), "clicks": int(columns["click"].sum())}
-    groups = buckets_of(columns["user"], buckets)
-    commit_groups(directory, pa.table(columns), groups, buckets, about, stopwatch)
+    groups = scattered(pa.table(columns), buckets_of(columns["user"], buckets), buckets)
+    commit_groups(directory, groups, about, stopwatch)
 
 
 def _impressions(config: TaobaoData, table: TextTable, block: TableBlock) -> dict[str, Any]:
@@ -108,7 +108,8 @@ def scatter_behaviors(
         read.append({name: values[kept] for name, values in columns.items()})
     joined = _joined(read, {"user": np.int32, "time": np.int32, "behavior": np.int64})
     about = {"nonsense_times": dropped}
-    commit_groups(directory, pa.table(joined), buckets_of(joined["user"], buckets), buckets, about, stopwatch)
+    groups = scattered(pa.table(joined), buckets_of(joined["user"], buckets), buckets)
+    commit_groups(directory, groups, about, stopwatch)
 
 
 def _behaviors(table: TextTable, block: TableBlock) -> dict[str, Any]:

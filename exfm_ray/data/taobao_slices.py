@@ -6,11 +6,21 @@ from datetime import timedelta
 import numpy as np
 
 from exfm_ray.config import TaobaoData
+from exfm_ray.data.line_ranges import RANGE_BYTES
 from exfm_ray.data.taobao_features import Integers
 from exfm_ray.errors import UserError
 
-SLICE_ROWS = 131_072
-"""A slice has more only where a single bin has."""
+
+@dataclass(frozen=True)
+class Sizes:
+    """How finely the work is cut, which bounds the memory of every process. The rows of the days are the same."""
+
+    range_bytes: int = RANGE_BYTES
+    """text of a log that is read at once"""
+    bucket_bytes: int = 96 * 2**20
+    """text of both logs that goes into one bucket of users, on average"""
+    slice_rows: int = 131_072
+    """rows of a part of a day; more only where a single bin of time has more"""
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,7 @@ class Slices:
         return int(self.of_day[day - 1]) + part
 
 
-def cut_slices(config: TaobaoData, bins: Integers, slice_rows: int = SLICE_ROWS) -> Slices:
+def cut_slices(config: TaobaoData, bins: Integers, slice_rows: int) -> Slices:
     """Cut every day where the next bin would make a slice too large.
 
     Args:

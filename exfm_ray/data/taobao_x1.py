@@ -34,12 +34,10 @@ from exfm_ray.data.taobao_files import (
     fingerprint,
 )
 from exfm_ray.data.taobao_scatter import require_rows
+from exfm_ray.data.taobao_slices import Sizes
 from exfm_ray.data.text_table import TableBlock, TextTable
 from exfm_ray.errors import UserError
 from exfm_ray.schema import EVENT_ID, EVENT_TIME, Schema, label_column
-
-GROUP_ROWS = 65_536
-PART_ROWS = 131_072
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,7 @@ class TaobaoX1Source:
     files: X1Files = field(compare=False)
     version: str
     """changes with the files, so that pieces of other files are not taken for theirs"""
+    sizes: Sizes = field(default_factory=Sizes)
     work: Location | None = None
 
     @classmethod
@@ -75,12 +74,12 @@ class TaobaoX1Source:
 
     def parts(self, day: int) -> int:
         begin, end = self._rows_of(day)
-        return max(1, -(-(end - begin) // PART_ROWS))
+        return max(1, -(-(end - begin) // self.sizes.slice_rows))
 
     def part(self, day: int, part: int) -> pa.Table:
         first, last = self._rows_of(day)
-        begin = first + part * PART_ROWS
-        rows = self.read(begin, min(begin + PART_ROWS, last))
+        begin = first + part * self.sizes.slice_rows
+        rows = self.read(begin, min(begin + self.sizes.slice_rows, last))
         events = np.arange(begin, begin + rows.num_rows)
         day_ms = DAY_SECONDS * 1_000
         start = day_start(self.config.first_date) * 1_000 + (day - 1) * day_ms
@@ -109,15 +108,20 @@ class TaobaoX1Source:
         }
 
     def _make_rows(self, work: Location, piece: int) -> None:
-        commit_rows(self.config, *self._ranges()[piece], self.over(work)._pieces()[piece])
+        directory = self.over(work)._pieces()[piece]
+        commit_rows(self.config, *self._ranges()[piece], self.sizes.slice_rows, directory)
 
     def _ranges(self) -> list[tuple[TextTable, LineRange]]:
-        return [(table, lines) for table in (self.files.train, self.files.test) for lines in table.ranges()]
+        return [
+            (table, lines)
+            for table in (self.files.train, self.files.test)
+            for lines in table.ranges(self.sizes.range_bytes)
+        ]
 
     def _rows_of(self, day: int) -> tuple[int, int]:
         """The rows of a day, counted through both files."""
         sizes = [piece.rows for piece in self._manifests()]
-        count = len(self.files.train.ranges())
+        count = len(self.files.train.ranges(self.sizes.range_bytes))
         train, every = sum(sizes[:count]), sum(sizes)
         if train < self.days - 1 or every == train:
             raise UserError(
@@ -130,13 +134,13 @@ class TaobaoX1Source:
 
     def read(self, begin: int, end: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Rows by their numbers, counted through both files."""
-        read, first = [], 0
+        read, first, step = [], 0, self.sizes.slice_rows
         for piece, manifest in zip(self._pieces(), self._manifests(), strict=True):
             low, high = max(begin - first, 0), min(end - first, manifest.rows)
-            for group in range(low // GROUP_ROWS, -(-high // GROUP_ROWS)) if low < high else ():
+            for group in range(low // step, -(-high // step)) if low < high else ():
                 rows = read_group(piece, group, columns)
-                skipped = max(low - group * GROUP_ROWS, 0)
-                read.append(rows.slice(skipped, min(high - group * GROUP_ROWS, rows.num_rows) - skipped))
+                skipped = max(low - group * step, 0)
+                read.append(rows.slice(skipped, min(high - group * step, step) - skipped))
             first += manifest.rows
         return pa.concat_tables(read).combine_chunks()
 
@@ -166,15 +170,16 @@ class TaobaoX1Source:
 def _decided_domains(source: TaobaoX1Source, rows: int) -> Integers:
     """Domains from the first rows, those of the days that decide them."""
     column = source.config.domain_column
+    step = source.sizes.slice_rows
     counts = np.zeros(level_count(column) if column else 1, dtype=np.int64)
-    for begin in range(0, rows if column else 0, PART_ROWS):
-        levels = source.read(begin, min(begin + PART_ROWS, rows), [str(column)])[column].to_numpy()
+    for begin in range(0, rows if column else 0, step):
+        levels = source.read(begin, min(begin + step, rows), [str(column)])[column].to_numpy()
         counts += np.bincount(levels, minlength=len(counts))
     return domains_of_levels(source.config, counts)
 
 
-def commit_rows(config: TaobaoData, table: TextTable, lines: LineRange, directory: Location) -> None:
-    """Check the rows of a range and commit them in order, in groups of GROUP_ROWS.
+def commit_rows(config: TaobaoData, table: TextTable, lines: LineRange, group_rows: int, directory: Location) -> None:
+    """Check the rows of a range and commit them in order, in groups of `group_rows`.
 
     Raises:
         UserError: a line is wrong.
@@ -188,8 +193,8 @@ def commit_rows(config: TaobaoData, table: TextTable, lines: LineRange, director
         odd += not_levels
     rows = pa.concat_tables(read)
     about = {"clicks": int(rows[label_column("click")].to_numpy().sum()), "levels_read_as_missing": odd}
-    groups = np.arange(rows.num_rows) // GROUP_ROWS
-    commit_groups(directory, rows, groups, -(-rows.num_rows // GROUP_ROWS), about, stopwatch)
+    begins = range(0, max(rows.num_rows, 1), group_rows)
+    commit_groups(directory, (rows.slice(begin, group_rows) for begin in begins), about, stopwatch)
 
 
 def _check(table: TextTable, block: TableBlock) -> None:
