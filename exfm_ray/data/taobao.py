@@ -35,7 +35,7 @@ from exfm_ray.data.taobao_files import (
     fingerprint,
     open_files,
 )
-from exfm_ray.data.taobao_histories import behavior_histories
+from exfm_ray.data.taobao_histories import behavior_histories, whole_histories, with_histories
 from exfm_ray.data.taobao_profiles import Profiles, commit_ads, commit_users, read_ads, read_users
 from exfm_ray.data.taobao_scatter import (
     BIN_SECONDS,
@@ -54,6 +54,9 @@ UNPACKED = 4
 """A gzip's text is about so many times as long."""
 
 Columns = dict[str, NDArray[Any]]
+
+EVENT_COLUMNS = ["event", "user", "time", "ad", "pid", "click"]
+"""Of an impression in a bucket; its history is beside them."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,10 @@ class TaobaoSource:
         number = self._slices().number(day, part)
         rows = pa.concat_tables([read_group(bucket, number) for bucket in self._pieces("buckets")]).combine_chunks()
         order = np.lexsort((rows["event"].to_numpy(), rows["time"].to_numpy()))
-        return self._events(rows.take(pa.array(order)))
+        columns, domains = self._events(rows.select(EVENT_COLUMNS).take(pa.array(order)))
+        if self.files.behaviors is not None:
+            columns |= _history_columns(whole_histories(rows, order))
+        return day_table(self.schema(), columns, domains)
 
     def summary(self) -> dict[str, Any]:
         """What was read, for the user: counts, rates, and what was dropped and why."""
@@ -168,20 +174,20 @@ class TaobaoSource:
         numbers = slices.of_bin[bins_of(rows["time"].astype(np.int64), self.config)].astype(np.uint16)
         groups = scattered(pa.table(rows), numbers, slices.count)
         if histories is not None:
-            groups = (self._with_histories(group, histories) for group in groups)
+            groups = (with_histories(group, histories, self.config.history_length) for group in groups)
         commit_groups(self._piece("buckets", bucket), groups, about, stopwatch)
 
     def _impressions_of(self, bucket: int) -> Columns:
-        """Impressions of a bucket's users, ordered by user; `event` is their row in the file, from 0."""
+        """Impressions of a bucket's users, ordered by user and time; `event` is their row in the file, from 0."""
         read, events, begin = [], [], 0
         for piece in self._pieces("impressions"):
             read.append(read_group(piece, bucket))
             events.append(read[-1]["row"].to_numpy().astype(np.int64) + begin)
             begin += require(piece).rows
         rows = pa.concat_tables(read)
-        columns = {name: rows[name].to_numpy() for name in ("user", "time", "ad", "pid", "click")}
+        columns = {name: rows[name].to_numpy() for name in EVENT_COLUMNS if name != "event"}
         columns["event"] = np.concatenate(events)
-        order = np.lexsort((columns["time"], columns["user"]))  # near rows have like histories
+        order = np.lexsort((columns["time"], columns["user"]))
         return {name: values[order] for name, values in columns.items()}
 
     def _histories(self, bucket: int) -> tuple[Histories, int]:
@@ -189,11 +195,6 @@ class TaobaoSource:
         users, times, behaviors = (read[name].to_numpy() for name in ("user", "time", "behavior"))
         begin, end = day_start(self.config.behaviors_from), day_start(self.config.first_date) + self.days * DAY_SECONDS
         return behavior_histories(users, times, behaviors, begin, end)
-
-    def _with_histories(self, group: pa.Table, histories: Histories) -> pa.Table:
-        users, times = group["user"].to_numpy(), group["time"].to_numpy()
-        offsets, values = histories.before(users, times, self.config.history_length)
-        return group.append_column("history", pa.ListArray.from_arrays(offsets, values))
 
     def _told_of(self, rows: Columns) -> dict[str, Any]:
         """Of a bucket's impressions: rows of each domain level in the days that decide domains, and what is missing."""
@@ -211,7 +212,8 @@ class TaobaoSource:
 
     # the days
 
-    def _events(self, rows: pa.Table) -> pa.Table:
+    def _events(self, rows: pa.Table) -> tuple[dict[str, Any], Integers]:
+        """Columns of N events but for their histories, and their (N,) domains."""
         users, ads = self._users().rows_of(rows["user"].to_numpy()), self._ads().rows_of(rows["ad"].to_numpy())
         columns = {
             EVENT_ID: rows["event"],
@@ -224,10 +226,7 @@ class TaobaoSource:
             "btag": np.full(rows.num_rows, CANDIDATE_BTAG),
             label_column("click"): rows["click"],
         }
-        if self.files.behaviors is not None:
-            columns |= _history_columns(rows["history"].combine_chunks())
-        levels = self._levels(rows["pid"].to_numpy(), users)
-        return day_table(self.schema(), columns, self._domain_of_level()[levels])
+        return columns, self._domain_of_level()[self._levels(rows["pid"].to_numpy(), users)]
 
     def _levels(self, pids: NDArray[Any], users: Integers) -> Integers:
         """(N,) level of the domain column of each row."""
@@ -300,9 +299,8 @@ def rows_of_bins(config: TaobaoData, impressions: tuple[Location, ...]) -> Integ
 
 
 def _history_columns(lists: pa.ListArray) -> dict[str, pa.ListArray]:
-    values = unpack_behaviors(lists.flatten().to_numpy())
-    offsets = np.concatenate([[0], np.cumsum(lists.value_lengths().to_numpy())]).astype(np.int32)
-    return {name: pa.ListArray.from_arrays(offsets, of) for name, of in zip(HISTORIES, values, strict=True)}
+    values = unpack_behaviors(lists.values.to_numpy())
+    return {name: pa.ListArray.from_arrays(lists.offsets, of) for name, of in zip(HISTORIES, values, strict=True)}
 
 
 def _text_bytes(table: TextTable) -> int:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from exfm_ray.config import TaobaoData
 from exfm_ray.data.commit import Manifest, Stopwatch, require
 from exfm_ray.data.groups import commit_groups, read_column, read_group
+from exfm_ray.data.history import window_places
 from exfm_ray.data.line_ranges import LineRange
 from exfm_ray.data.location import Location
 from exfm_ray.data.source import Stage, piece_directory
@@ -228,8 +229,6 @@ def _latest(texts: pa.StringArray, length: int) -> pa.ListArray:
     lists = pc.split_pattern(texts, "^")
     lengths = pc.list_value_length(lists).fill_null(0).to_numpy()
     values = lists.flatten().cast(pa.int64()).to_numpy()
-    kept = np.minimum(lengths, length)
-    offsets = np.concatenate([[0], np.cumsum(kept)])
-    begins = np.cumsum(lengths) - kept
-    places = np.arange(offsets[-1]) + np.repeat(begins - offsets[:-1], kept)
-    return pa.ListArray.from_arrays(offsets.astype(np.int32), values[places])
+    ends = np.cumsum(lengths)
+    offsets, places = window_places(ends - np.minimum(lengths, length), ends)
+    return pa.ListArray.from_arrays(offsets, values[places])
