@@ -1,6 +1,7 @@
 """Rows scattered into groups: a committed piece of a stage whose every group is read on its own."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -9,20 +10,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from exfm_ray.data.commit import Stopwatch, commit, require, write_file
+from exfm_ray.data.commit import CommittedFile, Stopwatch, commit, require, write_file
 from exfm_ray.data.location import Location
 from exfm_ray.errors import DataError
 
 GROUP_ROWS = "group_rows"
-"""In a manifest's `about`: rows of each group."""
+"""In a manifest's `about`: for each file, the rows of each group."""
 
 
-def commit_groups(directory: Location, groups: Iterable[pa.Table], about: dict[str, Any], stopwatch: Stopwatch) -> None:
-    """Write groups as one Parquet file with a row group for each that has rows, and commit it.
+@dataclass(frozen=True)
+class GroupFile:
+    """A written file of a piece, whose row groups are the groups that have rows in it."""
+
+    file: CommittedFile
+    group_rows: list[int]
+
+
+def write_groups(directory: Location, groups: Iterable[pa.Table]) -> GroupFile:
+    """Write groups as one Parquet file, which `commit_groups` makes exist.
 
     Args:
         groups: one at least, all of the same columns, in order; each is held only while it is written.
-        about: for the manifest.
     """
     groups = iter(groups)
     first = next(groups)
@@ -33,8 +41,13 @@ def commit_groups(directory: Location, groups: Iterable[pa.Table], about: dict[s
             sizes.append(group.num_rows)
             if group.num_rows:
                 writer.write_table(group, row_group_size=group.num_rows)
-    file = write_file(directory, "groups", ".parquet", sink.getvalue().to_pybytes(), sum(sizes))
-    commit(directory, [file], about | {GROUP_ROWS: sizes}, stopwatch)
+    return GroupFile(write_file(directory, "groups", ".parquet", sink.getvalue().to_pybytes(), sum(sizes)), sizes)
+
+
+def commit_groups(directory: Location, files: Sequence[GroupFile], about: dict[str, Any], stopwatch: Stopwatch) -> None:
+    """Make a piece exist that consists of some files, in order."""
+    about = about | {GROUP_ROWS: [file.group_rows for file in files]}
+    commit(directory, [file.file for file in files], about, stopwatch)
 
 
 def scattered(rows: pa.Table, groups: NDArray[np.uint16], count: int) -> Iterator[pa.Table]:
@@ -49,30 +62,42 @@ def scattered(rows: pa.Table, groups: NDArray[np.uint16], count: int) -> Iterato
         yield rows.slice(int(begin), int(size))
 
 
-def read_column(directory: Location, column: str) -> NDArray[Any]:
-    """A column of all groups, in order."""
-    system, path = (directory / require(directory).files[0].name).opened()
-    with system.open_input_file(path) as source:
-        return np.asarray(pq.read_table(source, columns=[column], use_threads=False)[column].to_numpy())
-
-
-def read_group(directory: Location, group: int, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of one group of a committed piece.
+def read_group(directory: Location, group: int) -> pa.Table:
+    """The rows that a group of a committed piece has in all files, in order.
 
     Raises:
-        DataError: the group has more or fewer rows than its manifest says.
+        DataError: a file has more or fewer rows than its manifest says.
     """
     manifest = require(directory)
-    sizes: list[int] = manifest.about[GROUP_ROWS]
-    place = directory / manifest.files[0].name
+    sizes: list[list[int]] = manifest.about[GROUP_ROWS]
+    read = [
+        _read(directory / file.name, [_row_group(of_file, group)] if of_file[group] else [], of_file[group])
+        for file, of_file in zip(manifest.files, sizes, strict=True)
+    ]
+    return pa.concat_tables(read)
+
+
+def read_groups(directory: Location, file: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """All groups of one file of a committed piece.
+
+    Raises:
+        DataError: it has more or fewer rows than its manifest says.
+    """
+    manifest = require(directory)
+    count = sum(1 for size in manifest.about[GROUP_ROWS][file] if size)
+    return _read(directory / manifest.files[file].name, list(range(count)), manifest.files[file].rows, columns)
+
+
+def _row_group(sizes: Sequence[int], group: int) -> int:
+    """Groups without rows have no row group."""
+    return sum(1 for size in sizes[:group] if size)
+
+
+def _read(place: Location, row_groups: list[int], expected: int, columns: Sequence[str] | None = None) -> pa.Table:
     system, path = place.opened()
     with system.open_input_file(path) as source:
         parquet = pq.ParquetFile(source, page_checksum_verification=True)
-        if not sizes[group]:
-            schema = parquet.schema_arrow
-            return schema.empty_table().select(list(columns or schema.names))
-        stored = sum(1 for size in sizes[:group] if size)
-        rows = parquet.read_row_group(stored, columns=None if columns is None else list(columns), use_threads=False)
-    if rows.num_rows != sizes[group]:
-        raise DataError(f"{place}, group {group}, has {rows.num_rows} rows but its manifest says {sizes[group]}")
+        rows = parquet.read_row_groups(row_groups, None if columns is None else list(columns), use_threads=False)
+    if rows.num_rows != expected:
+        raise DataError(f"{place} has {rows.num_rows} rows in row groups {row_groups} but must have {expected}")
     return rows

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from exfm_ray.config import TaobaoData
 from exfm_ray.data.commit import Manifest, Stopwatch, require
-from exfm_ray.data.groups import commit_groups, read_column, read_group, scattered
+from exfm_ray.data.groups import commit_groups, read_group, read_groups, scattered, write_groups
 from exfm_ray.data.history import Histories
 from exfm_ray.data.line_ranges import GZIP_SUFFIX
 from exfm_ray.data.location import Location
@@ -154,12 +154,14 @@ class TaobaoSource:
 
     def _make_impressions(self, work: Location, piece: int) -> None:
         table, directory = self.files.impressions, self.over(work)._piece("impressions", piece)
-        scatter_impressions(self.config, table, table.ranges(self.sizes.range_bytes)[piece], self.buckets, directory)
+        lines = table.ranges(self.sizes.range_bytes)[piece]
+        scatter_impressions(self.config, table, lines, self.buckets, self.sizes, directory)
 
     def _make_behaviors(self, work: Location, piece: int) -> None:
         table, directory = self.files.behaviors, self.over(work)._piece("behaviors", piece)
         assert table is not None
-        scatter_behaviors(self.config, table, table.ranges(self.sizes.range_bytes)[piece], self.buckets, directory)
+        lines = table.ranges(self.sizes.range_bytes)[piece]
+        scatter_behaviors(self.config, table, lines, self.buckets, self.sizes, directory)
 
     def _make_bucket(self, work: Location, bucket: int) -> None:
         """Give the impressions of a bucket's users their histories, and commit them by time slice."""
@@ -175,7 +177,8 @@ class TaobaoSource:
         groups = scattered(pa.table(rows), numbers, slices.count)
         if histories is not None:
             groups = (with_histories(group, histories, self.config.history_length) for group in groups)
-        commit_groups(self._piece("buckets", bucket), groups, about, stopwatch)
+        directory = self._piece("buckets", bucket)
+        commit_groups(directory, [write_groups(directory, groups)], about, stopwatch)
 
     def _impressions_of(self, bucket: int) -> Columns:
         """Impressions of a bucket's users, ordered by user and time; `event` is their row in the file, from 0."""
@@ -253,7 +256,7 @@ class TaobaoSource:
         """How many the impressions have of each."""
         ads = np.empty(0, dtype=np.int64)
         for bucket in self._pieces("buckets"):
-            ads = np.union1d(ads, read_column(bucket, "ad"))
+            ads = np.union1d(ads, read_groups(bucket, 0, ["ad"])["ad"].to_numpy())
         rows = self._ads().rows_of(ads)
         return {"adgroup_id": len(ads)} | {name: len(np.unique(self._ads().columns[name][rows])) for name in AD_IDS}
 

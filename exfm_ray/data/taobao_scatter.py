@@ -1,5 +1,6 @@
 """TaobaoAd's two logs, checked and scattered over buckets of users, one byte range of a file at a time."""
 
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,13 @@ from numpy.typing import NDArray
 
 from exfm_ray.config import TaobaoData
 from exfm_ray.data.commit import Stopwatch
-from exfm_ray.data.groups import commit_groups, scattered
+from exfm_ray.data.groups import GroupFile, commit_groups, scattered, write_groups
 from exfm_ray.data.hashing import mixed
 from exfm_ray.data.line_ranges import LineRange
 from exfm_ray.data.location import Location
 from exfm_ray.data.taobao_features import BTAGS, MISSING_ID, PIDS, Integers
 from exfm_ray.data.taobao_files import DAY_SECONDS, day_start
+from exfm_ray.data.taobao_slices import Sizes
 from exfm_ray.data.text_table import TableBlock, TextTable
 
 BIN_SECONDS = 300
@@ -51,7 +53,7 @@ def bin_count(config: TaobaoData) -> int:
 
 
 def scatter_impressions(
-    config: TaobaoData, table: TextTable, lines: LineRange, buckets: int, directory: Location
+    config: TaobaoData, table: TextTable, lines: LineRange, buckets: int, sizes: Sizes, directory: Location
 ) -> None:
     """Check the impressions of a range and commit them by bucket of their users; `row` counts from the range's first.
 
@@ -59,13 +61,18 @@ def scatter_impressions(
         UserError: a line is wrong, a click is not 0 or 1 or contradicts nonclk, or a time is out of range.
     """
     stopwatch = Stopwatch.start()
-    read = [_impressions(config, table, block) for block in table.blocks(lines)]
-    columns = _joined(read, {"user": np.int32, "time": np.int32, "ad": np.int32, "pid": np.int8, "click": np.int8})
-    columns["row"] = np.arange(len(columns["user"]), dtype=np.int32)
-    bins = np.bincount(bins_of(columns["time"].astype(np.int64), config), minlength=bin_count(config))
-    about = {"bins": bins.tolist(), "clicks": int(columns["click"].sum())}
-    groups = scattered(pa.table(columns), buckets_of(columns["user"], buckets), buckets)
-    commit_groups(directory, groups, about, stopwatch)
+    types = {"user": np.int32, "time": np.int32, "ad": np.int32, "pid": np.int8, "click": np.int8}
+    blocks = (_impressions(config, table, block) for block in table.blocks(lines))
+    files: list[GroupFile] = []
+    bins, clicks, begin = np.zeros(bin_count(config), dtype=np.int64), 0, 0
+    for columns in _chunks(blocks, types, sizes.chunk_rows):
+        count = len(columns["user"])
+        bins += np.bincount(bins_of(columns["time"].astype(np.int64), config), minlength=len(bins))
+        clicks += int(columns["click"].sum())
+        columns["row"] = np.arange(begin, begin + count, dtype=np.int32)
+        begin += count
+        files.append(_written(columns, buckets, directory))
+    commit_groups(directory, files, {"bins": bins.tolist(), "clicks": clicks}, stopwatch)
 
 
 def _impressions(config: TaobaoData, table: TextTable, block: TableBlock) -> dict[str, Any]:
@@ -89,7 +96,7 @@ def _impressions(config: TaobaoData, table: TextTable, block: TableBlock) -> dic
 
 
 def scatter_behaviors(
-    config: TaobaoData, table: TextTable, lines: LineRange, buckets: int, directory: Location
+    config: TaobaoData, table: TextTable, lines: LineRange, buckets: int, sizes: Sizes, directory: Location
 ) -> None:
     """Check the behaviours of a range and commit them by bucket; those with a nonsense time are dropped and counted.
 
@@ -97,19 +104,18 @@ def scatter_behaviors(
         UserError: a line is wrong.
     """
     stopwatch = Stopwatch.start()
-    read, dropped = [], 0
-    for block in table.blocks(lines):
-        columns = _behaviors(table, block)
-        times = columns["time"]
-        kept = (times >= day_start(config.behaviors_from)) & (
-            times < day_start(config.first_date) + config.days * DAY_SECONDS
-        )
+    types = {"user": np.int32, "time": np.int64, "behavior": np.int64}
+    blocks = (_behaviors(table, block) for block in table.blocks(lines))
+    begin, end = day_start(config.behaviors_from), day_start(config.first_date) + config.days * DAY_SECONDS
+    files: list[GroupFile] = []
+    dropped = 0
+    for columns in _chunks(blocks, types, sizes.chunk_rows):
+        kept = (columns["time"] >= begin) & (columns["time"] < end)
         dropped += len(kept) - int(kept.sum())
-        read.append({name: values[kept] for name, values in columns.items()})
-    joined = _joined(read, {"user": np.int32, "time": np.int32, "behavior": np.int64})
-    about = {"nonsense_times": dropped}
-    groups = scattered(pa.table(joined), buckets_of(joined["user"], buckets), buckets)
-    commit_groups(directory, groups, about, stopwatch)
+        columns = {name: values[kept] for name, values in columns.items()}
+        columns["time"] = columns["time"].astype(np.int32)
+        files.append(_written(columns, buckets, directory))
+    commit_groups(directory, files, {"nonsense_times": dropped}, stopwatch)
 
 
 def _behaviors(table: TextTable, block: TableBlock) -> dict[str, Any]:
@@ -135,9 +141,29 @@ def require_rows(table: TextTable, block: TableBlock, column: str, wrong: NDArra
         raise table.mistake(block, int(wrong.argmax()), column, expected)
 
 
-def _joined(read: list[dict[str, Any]], types: dict[str, type]) -> dict[str, NDArray[Any]]:
-    """Columns of all blocks, each of its type."""
+def _chunks(
+    blocks: Iterable[dict[str, Any]], types: Mapping[str, type], chunk_rows: int
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """Columns of many blocks together, each of its type: one chunk at least, and each soon after it has enough rows."""
+    held: list[dict[str, Any]] = []
+    count, none = 0, True
+    for columns in blocks:
+        held.append(columns)
+        count += len(columns["user"])
+        if count >= chunk_rows:
+            yield _joined(held, types)
+            held, count, none = [], 0, False
+    if held or none:
+        yield _joined(held, types)
+
+
+def _joined(blocks: list[dict[str, Any]], types: Mapping[str, type]) -> dict[str, NDArray[Any]]:
     return {
-        name: np.concatenate([np.empty(0, kind), *(columns[name] for columns in read)], dtype=kind, casting="unsafe")
+        name: np.concatenate([np.empty(0, kind), *(columns[name] for columns in blocks)], dtype=kind, casting="unsafe")
         for name, kind in types.items()
     }
+
+
+def _written(columns: dict[str, NDArray[Any]], buckets: int, directory: Location) -> GroupFile:
+    groups = scattered(pa.table(columns), buckets_of(columns["user"], buckets), buckets)
+    return write_groups(directory, groups)

@@ -17,6 +17,8 @@ class Sizes:
 
     range_bytes: int = RANGE_BYTES
     """text of a log that is read at once"""
+    chunk_rows: int = 4 * 2**20
+    """rows of a log that are scattered at once; a gzip, which is one range, has many times as many"""
     bucket_bytes: int = 96 * 2**20
     """text of both logs that goes into one bucket of users, on average"""
     slice_rows: int = 131_072

@@ -4,7 +4,7 @@ test.csv is the last of the eight days exactly; train.csv is cut equally into th
 file. Events are spread evenly over a day.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from exfm_ray.config import TaobaoData
 from exfm_ray.data.commit import Manifest, Stopwatch, require
-from exfm_ray.data.groups import commit_groups, read_column, read_group
+from exfm_ray.data.groups import commit_groups, read_groups, write_groups
 from exfm_ray.data.history import window_places
 from exfm_ray.data.line_ranges import LineRange
 from exfm_ray.data.location import Location
+from exfm_ray.data.partitions import rebatch
 from exfm_ray.data.source import Stage, piece_directory
 from exfm_ray.data.taobao_days import day_table, domains_of_levels, told_domains
 from exfm_ray.data.taobao_features import BTAGS, MISSING_ID, PIDS, Integers, coded, level_count, taobao_schema
@@ -135,14 +136,13 @@ class TaobaoX1Source:
 
     def read(self, begin: int, end: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Rows by their numbers, counted through both files."""
-        read, first, step = [], 0, self.sizes.slice_rows
+        read, first = [], 0
         for piece, manifest in zip(self._pieces(), self._manifests(), strict=True):
-            low, high = max(begin - first, 0), min(end - first, manifest.rows)
-            for group in range(low // step, -(-high // step)) if low < high else ():
-                rows = read_group(piece, group, columns)
-                skipped = max(low - group * step, 0)
-                read.append(rows.slice(skipped, min(high - group * step, step) - skipped))
-            first += manifest.rows
+            for number, file in enumerate(manifest.files):
+                low, high = max(begin - first, 0), min(end - first, file.rows)
+                if low < high:
+                    read.append(read_groups(piece, number, columns).slice(low, high - low))
+                first += file.rows
         return pa.concat_tables(read).combine_chunks()
 
     def _domain_of_level(self) -> Integers:
@@ -153,7 +153,9 @@ class TaobaoX1Source:
         names = ("userid", "adgroup_id", *AD_IDS)
         found: dict[str, NDArray[Any]] = dict.fromkeys(names, np.empty(0, dtype=np.int64))
         for piece in self._pieces():
-            found = {name: np.union1d(found[name], read_column(piece, name)) for name in names}
+            for file in range(len(require(piece).files)):
+                rows = read_groups(piece, file, names)
+                found = {name: np.union1d(found[name], rows[name].to_numpy()) for name in names}
         return {name: len(values) for name, values in found.items()}
 
     def _name(self) -> str:
@@ -179,23 +181,25 @@ def _decided_domains(source: TaobaoX1Source, rows: int) -> Integers:
     return domains_of_levels(source.config, counts)
 
 
-def commit_rows(config: TaobaoData, table: TextTable, lines: LineRange, group_rows: int, directory: Location) -> None:
-    """Check the rows of a range and commit them in order, in groups of `group_rows`.
+def commit_rows(config: TaobaoData, table: TextTable, lines: LineRange, file_rows: int, directory: Location) -> None:
+    """Check the rows of a range and commit them in order, `file_rows` to a file.
 
     Raises:
         UserError: a line is wrong.
     """
     stopwatch = Stopwatch.start()
-    read, odd = [pa.table(_columns(config, table.no_rows())[0])], 0
-    for block in table.blocks(lines):
-        _check(table, block)
-        columns, not_levels = _columns(config, block.rows)
-        read.append(pa.table(columns))
-        odd += not_levels
-    rows = pa.concat_tables(read)
-    about = {"clicks": int(rows[label_column("click")].to_numpy().sum()), "levels_read_as_missing": odd}
-    begins = range(0, max(rows.num_rows, 1), group_rows)
-    commit_groups(directory, (rows.slice(begin, group_rows) for begin in begins), about, stopwatch)
+    told = {"clicks": 0, "levels_read_as_missing": 0}
+
+    def read() -> Iterator[pa.Table]:
+        for block in table.blocks(lines):
+            _check(table, block)
+            columns, odd = _columns(config, block.rows)
+            told["clicks"] += int(block.rows["clk"].to_numpy().sum())
+            told["levels_read_as_missing"] += odd
+            yield pa.table(columns)
+
+    files = [write_groups(directory, [rows]) for rows in rebatch(read(), file_rows)]
+    commit_groups(directory, files, told, stopwatch)
 
 
 def _check(table: TextTable, block: TableBlock) -> None:

@@ -247,7 +247,7 @@ def test_a_column_may_be_the_domain_as_it_is(
     assert events["domain"].tolist() == (events[column].tolist() if column else [0] * len(events))
 
 
-SMALL = Sizes(range_bytes=4_000, bucket_bytes=5_000, slice_rows=25)
+SMALL = Sizes(range_bytes=4_000, chunk_rows=60, bucket_bytes=5_000, slice_rows=25)
 """Cuts the tiny files as if they were huge."""
 
 
@@ -281,7 +281,7 @@ def test_many_pieces_give_the_same_days(
 
 
 def test_gzips_give_the_same_days(world: World, days: tuple[pd.DataFrame, dict[str, str]], tmp_path: Path) -> None:
-    source = source_of(config_of(world.write(tmp_path / "raw", suffix=".gz")), Sizes())
+    source = source_of(config_of(world.write(tmp_path / "raw", suffix=".gz")), Sizes(chunk_rows=100))
     prepare(source, Location.of(str(tmp_path / "days")))
     pd.testing.assert_frame_equal(events_in(tmp_path / "days"), days[0])
 
@@ -348,7 +348,7 @@ def stuck_before_commit(directory, *rest):
     return commit(directory, *rest)
 
 groups.commit = stuck_before_commit
-source = replace(raw_log(TaobaoData(path=path, history_length=5)), sizes=Sizes(4_000, 5_000, 25))
+source = replace(raw_log(TaobaoData(path=path, history_length=5)), sizes=Sizes(4_000, 60, 5_000, 25))
 prepare(source, Location.of(out))
 """
 
