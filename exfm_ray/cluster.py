@@ -160,7 +160,11 @@ def _cluster_cpus() -> float:
 
 
 def spread(function: Callable[[int], Made], arguments: Sequence[int], /) -> Iterable[Made]:
-    """`map` over Ray tasks, results in order; a few more tasks than there are CPUs are under way at once."""
+    """`map` over Ray tasks, results in order; a few more tasks than there are CPUs are under way at once.
+
+    Raises:
+        UserError: a task did, in the words that it was raised with.
+    """
     import ray
 
     task: Any = ray.remote(num_cpus=1, max_retries=3)(lambda argument: function(argument))
@@ -169,9 +173,21 @@ def spread(function: Callable[[int], Made], arguments: Sequence[int], /) -> Iter
     for argument in arguments:
         waiting.append(task.remote(argument))
         if len(waiting) >= window:
-            yield ray.get(waiting.popleft())
+            yield _result(waiting.popleft())
     while waiting:
-        yield ray.get(waiting.popleft())
+        yield _result(waiting.popleft())
+
+
+def _result(reference: Any) -> Any:
+    """What a task has returned; a user's mistake without the trace of the process that it was found in."""
+    import ray
+
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise error.cause from None
+        raise
 
 
 def _quiet_ray() -> None:
