@@ -77,15 +77,20 @@ def read_group(directory: Location, group: int) -> pa.Table:
     return pa.concat_tables(read)
 
 
-def read_groups(directory: Location, file: int, columns: Sequence[str] | None = None) -> pa.Table:
-    """All groups of one file of a committed piece.
+def read_groups(
+    directory: Location, file: int, columns: Sequence[str] | None = None, groups: range | None = None
+) -> pa.Table:
+    """Consecutive groups of one file of a committed piece, all where `groups` is left out.
 
     Raises:
-        DataError: it has more or fewer rows than its manifest says.
+        DataError: they have more or fewer rows than the manifest says.
     """
     manifest = require(directory)
-    count = sum(1 for size in manifest.about[GROUP_ROWS][file] if size)
-    return _read(directory / manifest.files[file].name, list(range(count)), manifest.files[file].rows, columns)
+    sizes: list[int] = manifest.about[GROUP_ROWS][file]
+    wanted = range(len(sizes)) if groups is None else groups
+    row_groups = [_row_group(sizes, group) for group in wanted if sizes[group]]
+    expected = sum(sizes[group] for group in wanted)
+    return _read(directory / manifest.files[file].name, row_groups, expected, columns)
 
 
 def _row_group(sizes: Sequence[int], group: int) -> int:

@@ -41,6 +41,9 @@ from exfm_ray.data.text_table import TableBlock, TextTable
 from exfm_ray.errors import UserError
 from exfm_ray.schema import EVENT_ID, EVENT_TIME, Schema, label_column
 
+GROUP_ROWS = 8_192
+"""A day begins in the middle of a file; no more rows than these are read in vain."""
+
 
 @dataclass(frozen=True)
 class TaobaoX1Source:
@@ -141,7 +144,9 @@ class TaobaoX1Source:
             for number, file in enumerate(manifest.files):
                 low, high = max(begin - first, 0), min(end - first, file.rows)
                 if low < high:
-                    read.append(read_groups(piece, number, columns).slice(low, high - low))
+                    groups = range(low // GROUP_ROWS, -(-high // GROUP_ROWS))
+                    rows = read_groups(piece, number, columns, groups)
+                    read.append(rows.slice(low - groups.start * GROUP_ROWS, high - low))
                 first += file.rows
         return pa.concat_tables(read).combine_chunks()
 
@@ -198,7 +203,7 @@ def commit_rows(config: TaobaoData, table: TextTable, lines: LineRange, file_row
             told["levels_read_as_missing"] += odd
             yield pa.table(columns)
 
-    files = [write_groups(directory, [rows]) for rows in rebatch(read(), file_rows)]
+    files = [write_groups(directory, rebatch([rows], GROUP_ROWS)) for rows in rebatch(read(), file_rows)]
     commit_groups(directory, files, told, stopwatch)
 
 

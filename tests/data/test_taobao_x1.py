@@ -114,7 +114,10 @@ def test_domains_are_decided_by_the_first_days(prepared: tuple[pd.DataFrame, dic
     assert events["domain"].tolist() == events["new_user_class_level"].map(merge_levels(dict(counts), 3)).tolist()
 
 
-def test_many_pieces_give_the_same_days(prepared: tuple[pd.DataFrame, dict[str, str]], tmp_path: Path) -> None:
+def test_many_pieces_give_the_same_days(
+    prepared: tuple[pd.DataFrame, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exfm_ray.data.taobao_x1.GROUP_ROWS", 3)
     source = raw_log(TaobaoData(path=str(write(tmp_path / "x1", TRAIN, TEST))))
     assert isinstance(source, TaobaoX1Source)
     source = replace(source, sizes=Sizes(range_bytes=3_000, slice_rows=8))
