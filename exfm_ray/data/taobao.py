@@ -1,7 +1,8 @@
 """TaobaoAd's raw files as a source of day partitions (Tianchi 56: eight days of display advertising on Taobao).
 
 Day d is the Shanghai date first_date + d - 1. Every event is one impression of an ad. What a model reads of it is
-known before it: the ids, the two static tables, and the user's latest behaviours strictly before it.
+known before it: the ids, the two static tables, and the user's latest behaviours strictly before it. Impressions stay
+as they are, equal ones too; of equal behaviours one counts.
 
 The logs may be of any size: their byte ranges are scattered over buckets of users, each bucket gets its histories by
 itself, and a time slice of a day is gathered from all buckets. Only the tables of users and ads are held in memory.

@@ -296,6 +296,17 @@ def test_without_a_behaviour_log_there_are_no_histories_and_a_warning(
     assert told["warning"] == "there is no behavior_log.csv, so the days have no cate_his, brand_his, btag_his"
 
 
+def test_an_empty_behaviour_log_gives_empty_histories(
+    world: World, days: tuple[pd.DataFrame, dict[str, str]], tmp_path: Path
+) -> None:
+    path = replace(world, behaviors=[]).write(tmp_path / "raw")
+    events, told = prepared(config_of(path), tmp_path / "days")
+    histories = ["cate_his", "brand_his", "btag_his"]
+    pd.testing.assert_frame_equal(events.drop(columns=histories), days[0].drop(columns=histories))
+    assert not events[histories].map(len).any(axis=None)
+    assert told["behaviors"] == "0"
+
+
 def changed_from(world: World, border: int) -> World:
     """Other users, clicks and behaviours from a moment on, and more of them."""
     draw = random.Random(9)
