@@ -179,7 +179,7 @@ def spread(function: Callable[[int], Made], arguments: Sequence[int], /) -> Iter
 
 
 def _result(reference: Any) -> Any:
-    """What a task has returned; a user's mistake without the trace of the process that it was found in."""
+    """What a task returned. A user's mistake is told as the task told it, in one line, without Ray's account of it."""
     import ray
 
     try:
