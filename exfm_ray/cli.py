@@ -157,6 +157,17 @@ def prepare_kuairand(
     _prepare("kuairand", path, out, edits, address)
 
 
+@prepare_app.command("taobao")
+def prepare_taobao(
+    path: Annotated[str, typer.Argument(help="Directory of TaobaoAd's raw files, or of TaobaoAd_x1's.")],
+    out: DaysOut,
+    edits: Edits = None,
+    address: Address = None,
+) -> None:
+    """Cut TaobaoAd's impressions into days. --set takes fields of a recipe's data section."""
+    _prepare("taobao", path, out, edits, address)
+
+
 @prepare_app.command("amazon")
 def prepare_amazon(
     path: Annotated[str, typer.Argument(help="Directory of the reviews and the meta file, JSON or JSON.gz.")],

@@ -251,7 +251,11 @@ def _gpus_of_nodes() -> list[float]:
 
 
 def spread(function: Callable[[int], Made], arguments: Sequence[int], /) -> Iterable[Made]:
-    """`map` over Ray tasks, results in order; a few more tasks than there are CPUs are under way at once."""
+    """`map` over Ray tasks, results in order; a few more tasks than there are CPUs are under way at once.
+
+    Raises:
+        UserError: a task did, in the words that it was raised with.
+    """
     import ray
 
     task: Any = ray.remote(num_cpus=1, max_retries=3)(lambda argument: function(argument))

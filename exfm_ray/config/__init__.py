@@ -47,6 +47,7 @@ from exfm_ray.config.table import (
     TableData,
     TimeColumn,
 )
+from exfm_ray.config.taobao import TaobaoData
 from exfm_ray.config.theory import Theorem31, Theorem32, TheoryRecipe
 
 __all__ = [
@@ -87,6 +88,7 @@ __all__ = [
     "SequenceColumn",
     "SharedDistillConfig",
     "TableData",
+    "TaobaoData",
     "Theorem31",
     "Theorem32",
     "TheoryRecipe",

@@ -9,6 +9,7 @@ from exfm_ray.config.amazon import AmazonData
 from exfm_ray.config.kuaivideo import KuaiVideoData
 from exfm_ray.config.section import Section
 from exfm_ray.config.table import CsvData, ParquetData
+from exfm_ray.config.taobao import TaobaoData
 
 LEAKING_SUFFIXES = ("_cnt", "_num")
 """KuaiRand's counters are averages over the whole month, so they know the days to come."""
@@ -88,7 +89,7 @@ class PartitionsData(Section):
     path: str = Field(min_length=1)
 
 
-RawLogData = KuaiRandData | AmazonData | KuaiVideoData | CsvData | ParquetData
+RawLogData = KuaiRandData | TaobaoData | AmazonData | KuaiVideoData | CsvData | ParquetData
 """Logs in their official files or a reader's own tables, or prepared from them by `exfm prepare`; each has `path`."""
 
 DataConfig = Annotated[DriftData | RawLogData | PartitionsData, Field(discriminator="type")]

@@ -12,6 +12,7 @@ from exfm_ray.config import (
     ParquetData,
     PartitionsData,
     RawLogData,
+    TaobaoData,
 )
 from exfm_ray.data.commit import committed, require
 from exfm_ray.data.location import Location
@@ -76,6 +77,10 @@ def raw_log(config: RawLogData) -> LogSource:
         from exfm_ray.data.table import TableSource
 
         return TableSource.opened(config)
+    if isinstance(config, TaobaoData):
+        from exfm_ray.data.taobao import taobao_source
+
+        return taobao_source(config)
     from exfm_ray.data.kuairand import KuaiRandSource
     from exfm_ray.data.kuairand_check import check_kuairand
 

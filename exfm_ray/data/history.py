@@ -49,11 +49,25 @@ class Histories:
         Returns:
             offsets (B + 1,) and values (M,): event i has values[offsets[i]:offsets[i + 1]].
         """
+        begins, ends = self.windows(users, times, length)
+        offsets, places = window_places(begins, ends)
+        return offsets, self.values[places]
+
+    def windows(self, users: Integers, times: Integers, length: int) -> tuple[Integers, Integers]:
+        """Where the values that `before` tells lie among all values: event i has values[begins[i]:ends[i]]."""
         stride = len(self.times) + 1
         user_keys = self.users.get_indexer(pd.Index(users)).astype(np.int64) * stride
         begins = np.searchsorted(self.keys, user_keys)
         ends = np.searchsorted(self.keys, user_keys + np.searchsorted(self.times, times))
-        begins = np.maximum(begins, ends - length)
-        offsets = np.concatenate([[0], np.cumsum(ends - begins)])
-        places = np.arange(offsets[-1]) + np.repeat(begins - offsets[:-1], ends - begins)
-        return offsets.astype(np.int32), self.values[places]
+        return np.maximum(begins, ends - length), ends
+
+
+def window_places(begins: Integers, ends: Integers) -> tuple[NDArray[np.int32], Integers]:
+    """Places begins[i], …, ends[i] - 1 of every window in turn.
+
+    Returns:
+        offsets (B + 1,) and places (M,): window i has places[offsets[i]:offsets[i + 1]].
+    """
+    offsets = np.concatenate([[0], np.cumsum(ends - begins)])
+    places = np.arange(offsets[-1]) + np.repeat(begins - offsets[:-1], ends - begins)
+    return offsets.astype(np.int32), places
