@@ -37,6 +37,7 @@ from exfm_ray.config.recipe import (
     VerticalModelConfig,
 )
 from exfm_ray.config.theory import Theorem31, Theorem32, TheoryRecipe
+from exfm_ray.config.vocabulary import VocabularyConfig
 
 __all__ = [
     "MULTI_TASK_TYPES",
@@ -73,5 +74,6 @@ __all__ = [
     "TheoryRecipe",
     "TwoTowerModel",
     "VerticalModelConfig",
+    "VocabularyConfig",
     "WukongModel",
 ]
