@@ -9,17 +9,24 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
 from exfm_ray.cli import app
 from exfm_ray.config import Recipe
 from exfm_ray.das.predictor import Predictor
 from exfm_ray.data.counting import count_days, read_vocabularies
+from exfm_ray.data.encode import encode
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import arrow_schema, read_rows, write_partition, write_schema
+from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.data.snapshots import SnapshotDatabase
+from exfm_ray.model_table import model_costs
+from exfm_ray.models.inputs import Inputs, SequenceInput
+from exfm_ray.models.serving import flat, load_program
 from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, STAGE, Feature, Schema
 from tests.conftest import claimed, small_content
 
@@ -261,6 +268,59 @@ def test_features_may_differ(days: Path, tmp_path: Path) -> None:
     about = json.loads((tmp_path / "run" / "vocabulary" / "day=002" / "manifest.json").read_text())["about"]
     assert about["features"]["user"]["min_count"] == 5
     assert about["features"]["user"]["known"] == 7 < about["features"]["user"]["ids"]
+
+
+def test_models_are_as_large_as_their_vocabularies(finished: Path, days: Path) -> None:
+    recipe = Recipe.model_validate(recipe_content(days, {"min_count": MIN_COUNT}))
+    run_directory = RunDirectory(Location.of(str(finished)))
+    fm, vm = model_costs(recipe, 5, run_directory)
+    for cost, model in ((fm, "fm"), (vm, "only-none-seed0")):
+        facts = SnapshotDatabase(run_directory.snapshots(model)).described(3)[0]
+        assert cost.parameters == facts.parameters
+    assert model_costs(recipe, 5)[0].table_parameters > 10 * fm.table_parameters
+    arguments = ["models", str(finished.with_suffix(".yaml")), "--run"]
+    assert f"{fm.parameters:,}" in CliRunner().invoke(app, [*arguments, str(finished)]).output
+    result = CliRunner().invoke(app, [*arguments, str(days)])
+    assert result.exit_code == 2
+    assert f"--run: {days} has not counted its vocabularies yet" in result.stderr
+    result = CliRunner().invoke(app, [*arguments, str(finished), "--set", "vocabulary.hashed=[item]"])
+    assert result.exit_code == 2
+    assert f"--run: {finished} counts user, item, and the recipe user" in result.stderr
+
+
+def test_an_exported_program_comes_with_its_vocabularies(
+    finished: Path, tables: dict[int, pa.Table], tmp_path: Path
+) -> None:
+    """Read as a server would: the ids of a request become rows by the exported file alone."""
+    result = CliRunner().invoke(app, ["export", str(finished), "only", "--out", str(tmp_path / "served")])
+    assert result.exit_code == 0, result.output
+    known = load_file(tmp_path / "served" / "vocabulary.safetensors")
+    program = load_program((tmp_path / "served" / "program.pt2").read_bytes()).module()
+    model, facts = SnapshotDatabase(Location.of(str(finished / "snapshots" / "only-ah-seed0"))).load(4)
+
+    def rows(name: str, values: list[int]) -> list[int]:
+        ids, of_ids = (known[f"vocabulary.{name}.{part}"].tolist() for part in ("ids", "rows"))
+        row_of = dict(zip(ids, of_ids, strict=True))
+        return [row_of.get(value, len(ids) + 1) for value in values]
+
+    request = tables[5].slice(0, 50)
+    names = [feature.name for feature in facts.inputs.of_kind("categorical")]
+    raw = {name: request[name].to_pylist() for name in names}
+    categorical = [raw[name] if name == "hour" else rows(name, raw[name]) for name in names]
+    histories = request["history"].to_pylist()
+    inputs = Inputs(
+        torch.tensor(categorical).T,
+        torch.tensor(request["price"].to_numpy()[:, None]),
+        (
+            SequenceInput(
+                torch.tensor(rows("item", [item for history in histories for item in history])),
+                torch.tensor([0, *np.cumsum([len(history) for history in histories])]),
+            ),
+        ),
+    )
+    vocabularies = SnapshotDatabase(Location.of(str(finished / "snapshots" / "only-ah-seed0"))).vocabularies(4)
+    with torch.no_grad():
+        assert torch.equal(program(*flat(inputs)), model(encode(request, facts.inputs, vocabularies)))
 
 
 @pytest.mark.parametrize(
