@@ -17,7 +17,8 @@ from typer.testing import CliRunner, Result
 from exfm_ray.cli import app
 from exfm_ray.config import Recipe
 from exfm_ray.das.predictor import Predictor
-from exfm_ray.data.counting import count_days, read_vocabularies
+from exfm_ray.data.batches import day_batches
+from exfm_ray.data.counting import coded, count_days, read_vocabularies
 from exfm_ray.data.encode import encode
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
@@ -242,6 +243,13 @@ def test_a_growing_vocabulary_knows_from_the_next_day_on(
         assert before.items() < rows.items()
         before = rows
     assert not (tmp_path / "run" / "vocabulary" / "day=004").exists()
+
+
+def test_nothing_is_known_on_the_first_day_of_a_growing_vocabulary(days: Path, tmp_path: Path) -> None:
+    experiment = counted(days, tmp_path / "run", grow=True)
+    traffic = coded(experiment, experiment.fm_traffic(), 1)
+    assert [feature.rows for feature in traffic.schema.of_kind("categorical")] == [2, 2, 24]
+    assert next(day_batches(traffic, 1, 100)).inputs.categorical[:, :2].unique().tolist() == [1]
 
 
 def test_a_day_that_is_counted_is_not_counted_again(days: Path, tmp_path: Path) -> None:

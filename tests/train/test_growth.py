@@ -5,7 +5,16 @@ from typing import Literal
 import pytest
 import torch
 
-from exfm_ray.config import DcnV2Model, DeepFamModel, ModelConfig, OptimizerConfig
+from exfm_ray.config import (
+    DcnV2Model,
+    DeepFamModel,
+    DlrmModel,
+    DminModel,
+    FmFamModel,
+    InterestGroup,
+    ModelConfig,
+    OptimizerConfig,
+)
 from exfm_ray.models.build import build_model, seeded
 from exfm_ray.models.embedding import Embedding
 from exfm_ray.models.inputs import Inputs, SequenceInput
@@ -13,6 +22,14 @@ from exfm_ray.models.model import Model
 from exfm_ray.schema import Feature, Schema
 from exfm_ray.train.growth import grow
 from exfm_ray.train.optimizers import build_optimizers
+
+CONFIGS: list[ModelConfig] = [
+    FmFamModel(embedding_dim=4),
+    DeepFamModel(embedding_dim=4, hidden=(8,)),
+    DcnV2Model(embedding_dim=4, hidden=(8,)),
+    DlrmModel(embedding_dim=4, top_hidden=(8,)),
+    DminModel(embedding_dim=4, groups=(InterestGroup(targets=("item",), sequences=("history",)),)),
+]
 
 
 def schema(users: int, items: int) -> Schema:
@@ -51,7 +68,7 @@ def rows(users: list[int], items: list[int]) -> Inputs:
 
 
 @pytest.mark.parametrize("embedding", ["lazy_adam", "adagrad"])
-@pytest.mark.parametrize("config", [DeepFamModel(embedding_dim=4, hidden=(8,)), DcnV2Model(embedding_dim=4)])
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.type)
 def test_training_goes_on_as_if_the_new_rows_had_always_been_there(
     config: ModelConfig, embedding: Literal["lazy_adam", "adagrad"]
 ) -> None:
