@@ -209,12 +209,16 @@ def test_the_future_changes_no_vocabulary(days: Path, tables: dict[int, pa.Table
 def test_a_growing_run_that_stopped_goes_on_to_the_same_bytes(
     days: Path, tables: dict[int, pa.Table], tmp_path: Path, protocol: str
 ) -> None:
-    """It stops where the days end, and between the last checkpoints and their snapshots; then another day comes."""
+    """It stops where the days end, and between the last checkpoints and their snapshots; then another day comes.
+
+    What it knew before is as in the run that had all days from the start.
+    """
     changes = {"evaluate": {"protocol": protocol, "train_from_day": 3}}
     grown = {"min_count": MIN_COUNT, "grow": True}
     whole = run(recipe_content(days, grown, **changes), tmp_path / "whole")
     place, raw = write_days(tmp_path / "days", schema(), {day: tables[day] for day in range(1, DAYS)}), tmp_path / "run"
-    run(recipe_content(place, grown, **changes), raw)
+    shorter = run(recipe_content(place, grown, **changes), raw).splitlines()
+    assert shorter == [line for line in whole.splitlines() if json.loads(line)["eval_day"] < DAYS]
     for model in ("fm", "only-none-seed0", "only-ah-seed0"):
         shutil.rmtree(raw / "snapshots" / model / "day=003")
     write_days(place, schema(), {DAYS: tables[DAYS]})

@@ -82,15 +82,15 @@ class Embedding(nn.Module):
         return torch.cat(places).to(self.table.device)
 
     def grow_to(self, larger: "Embedding", places: torch.Tensor) -> None:
-        """Take the size of an embedding for larger vocabularies, and its values for the rows that are new.
+        """Take the table of an embedding for larger vocabularies, and put the own rows into it.
 
-        The parameter stays the same object, so that its optimizer knows it still.
+        The parameter stays the same object, so that its optimizer knows it still; the larger embedding is used up.
 
         Args:
             places: of the own rows in the larger table.
         """
         self.table.grad = None
-        self.table.data = larger.table.data.index_copy(0, places, self.table.data)
+        self.table.data = larger.table.data.index_copy_(0, places, self.table.data)
         self.table_offsets, self.sequence_offsets = larger.table_offsets, larger.sequence_offsets
         self.table_sizes = larger.table_sizes
 
