@@ -83,15 +83,18 @@ def models(
     recipe: Annotated[str, typer.Argument(help="A recipe (YAML).")],
     edits: Edits = None,
     history: Annotated[int, typer.Option(min=0, max=10_000, help="Elements of each history in an example.")] = 20,
+    run: Annotated[str | None, typer.Option(help="Run directory whose vocabularies say how large tables are.")] = None,
 ) -> None:
     """Say what each model of a recipe costs: parameters, and FLOPs of training on one example."""
     with _telling() as tell:
         from exfm_ray.recipe import read_recipe
 
         parsed = read_recipe(recipe, edits or [])
+        from exfm_ray.data.location import Location
+        from exfm_ray.data.run_directory import RunDirectory
         from exfm_ray.model_table import model_table
 
-        tell.console.print(model_table(parsed, history))
+        tell.console.print(model_table(parsed, history, RunDirectory(Location.of(run)) if run else None))
 
 
 @app.command()

@@ -15,6 +15,7 @@ from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.run_directory import RunDirectory, snapshot_identity, variant_name
 from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts, contiguous
+from exfm_ray.data.vocabulary import Vocabularies, vocabulary_tensors
 from exfm_ray.errors import UserError
 from exfm_ray.existing_run import experiment_of
 from exfm_ray.models.build import build_model
@@ -34,6 +35,9 @@ from exfm_ray.schema import METHODS, Method
 Value = TypeVar("Value")
 
 PROGRAM, PARAMETERS = "program.pt2", "parameters.safetensors"
+VOCABULARY = "vocabulary.safetensors"
+"""beside a program whose features are counted: `vocabulary.<feature>.ids`, ascending, and `.rows`, what the program
+takes for them; for any other id it takes the last row of the feature's table"""
 COMPARED_ROWS = 10_000
 BATCH_SIZES = (1, 2, 7, 64, 513, 2_048)
 """of the rows compared, by turns: a single row, and sizes that vectorized loops end differently for"""
@@ -64,7 +68,7 @@ class Choice:
 def export(
     run: RunDirectory, vm: str, method: str | None, seed: int | None, day: int | None, out: Location | None
 ) -> tuple[Location, Manifest]:
-    """Commit the program and parameters of a VM as it would be served, and say where.
+    """Commit the program, parameters and vocabularies of a VM as it would be served, and say where.
 
     Nothing happens where the same snapshot has been exported to `out` already.
 
@@ -88,9 +92,13 @@ def export(
     program = export_program(model, facts.inputs)
     _check_names(set(program.state_dict), choice.vm, facts)
     content = save_program(program)
-    compared = _compare(content, model, choice)
+    vocabularies = choice.snapshots.vocabularies(choice.day)
+    compared = _compare(content, model, choice, vocabularies)
     about = _about(choice, facts, operations(program)) | compared
-    files = _write(choice.out, {PROGRAM: content, PARAMETERS: save(contiguous(model.state_dict()))})
+    contents = {PROGRAM: content, PARAMETERS: save(contiguous(model.state_dict()))}
+    if vocabularies:
+        contents[VOCABULARY] = save(contiguous(vocabulary_tensors(vocabularies)))
+    files = _write(choice.out, contents)
     return choice.out, commit(choice.out, files, about, stopwatch)
 
 
@@ -139,7 +147,8 @@ def _held(choice: Choice) -> Manifest | None:
         raise UserError(f"--out: {choice.out} is a file; name a directory")
     manifest = committed(choice.out)
     if manifest is None:
-        foreign = [child.name for child in choice.out.children() if not child.name.startswith((PROGRAM, PARAMETERS))]
+        ours = (PROGRAM, PARAMETERS, VOCABULARY)
+        foreign = [child.name for child in choice.out.children() if not child.name.startswith(ours)]
         if foreign:
             raise UserError(f"--out: {choice.out} holds {foreign[0]!r}, which is no export; name an empty directory")
         return None
@@ -159,7 +168,7 @@ def _check_names(names: set[str], vm: VerticalModelConfig, facts: SnapshotFacts)
 
 
 @torch.no_grad()
-def _compare(content: bytes, model: Model, choice: Choice) -> dict[str, Any]:
+def _compare(content: bytes, model: Model, choice: Choice, vocabularies: Vocabularies) -> dict[str, Any]:
     """Load the saved program back and compare its logits with the model's on real rows, bit for bit.
 
     Returns:
@@ -169,16 +178,16 @@ def _compare(content: bytes, model: Model, choice: Choice) -> dict[str, Any]:
         RuntimeError: they differ, or the VM has no rows to compare on.
     """
     served = load_program(content).module()
-    day, inputs = _rows(choice)
+    day, inputs = _rows(choice, vocabularies)
     for batch in _cut(inputs):
         if not torch.equal(served(*flat(batch)), model(batch)):
             raise RuntimeError(f"the exported program of {choice.vm.name} differs from the model on rows of day {day}")
     return {"compared_day": day, "compared_rows": len(inputs)}
 
 
-def _rows(choice: Choice) -> tuple[int, Inputs]:
-    """The first rows of the latest day on which the VM has any."""
-    traffic = choice.experiment.vm_traffic(choice.vm)
+def _rows(choice: Choice, vocabularies: Vocabularies) -> tuple[int, Inputs]:
+    """The first rows of the latest day on which the VM has any, as the snapshot codes them."""
+    traffic = choice.experiment.vm_traffic(choice.vm).with_vocabularies(vocabularies)
     for day in range(choice.experiment.days, 0, -1):
         for batch in day_batches(traffic, day, COMPARED_ROWS):
             return day, batch.inputs

@@ -1,6 +1,14 @@
 """What a recipe and its data must agree on, checked before anything is started or written."""
 
-from exfm_ray.config import MULTI_TASK_TYPES, DminModel, FeedbackConfig, ModelConfig, Recipe, VerticalModelConfig
+from exfm_ray.config import (
+    MULTI_TASK_TYPES,
+    DminModel,
+    FeedbackConfig,
+    ModelConfig,
+    Recipe,
+    VerticalModelConfig,
+    VocabularyConfig,
+)
 from exfm_ray.data.dataset import Dataset
 from exfm_ray.errors import UserError
 from exfm_ray.schema import Schema
@@ -30,6 +38,8 @@ def check_recipe(recipe: Recipe, data: Dataset) -> None:
             raise UserError(f"distill.tasks: {task!r} is no task of the data; choose from {', '.join(tasks)}")
     if recipe.das.feedback is not None:
         _check_feedback(recipe.das.feedback, data.schema)
+    if recipe.vocabulary is not None:
+        _check_vocabulary(recipe, recipe.vocabulary, data.schema)
     first, supervised = recipe.first_vm_day, recipe.first_supervised_day
     if first < supervised:
         raise UserError(
@@ -67,6 +77,28 @@ def _check_feedback(feedback: FeedbackConfig, schema: Schema) -> None:
         raise UserError(
             "das.feedback: is given, but the data does not say when its labels came (no delay_<task> columns); leave "
             "das.feedback out, or choose data that does, such as type drift"
+        )
+
+
+def _check_vocabulary(recipe: Recipe, vocabulary: VocabularyConfig, schema: Schema) -> None:
+    hashed = [feature.name for feature in schema.counted().counted_features()]
+    for field, names in (("min_counts", vocabulary.min_counts), ("hashed", vocabulary.hashed)):
+        for name in names:
+            if name not in hashed:
+                raise UserError(
+                    f"vocabulary.{field}: {name!r} is no hash-coded feature of the data; choose from "
+                    f"{', '.join(hashed)}"
+                )
+    if len({*vocabulary.hashed}) == len(hashed):
+        raise UserError(
+            "vocabulary: no feature is left to count, since the data has no other hash-coded ones than those in "
+            f"vocabulary.hashed ({', '.join(hashed) or 'none'}); leave vocabulary out, or take one from hashed"
+        )
+    last = recipe.first_vm_day - 1
+    if not vocabulary.grow and recipe.counted_through_day > last:
+        raise UserError(
+            f"vocabulary.through_day: {recipe.counted_through_day} would know what VMs meet later, since they train "
+            f"from day {recipe.first_vm_day} on; at most {last} is allowed"
         )
 
 

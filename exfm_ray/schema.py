@@ -5,7 +5,7 @@ the rows that it is shown can be checked against each other by fingerprint.
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -23,6 +23,9 @@ FM_SNAPSHOT = "fm_snapshot"
 
 FORBIDDEN_PREFIXES = ("label_", "delay_", "truth_", "fm_")
 """No feature may begin with one of these: a model reads features, and must never read the answers."""
+
+EMPTY_VOCABULARY_ROWS = 2
+"""of a counted feature's table where no id is known: padding, and all the ids that are not known"""
 
 Method = Literal["none", "kd", "ah", "ah_sa"]
 METHODS: tuple[Method, ...] = ("none", "kd", "ah", "ah_sa")
@@ -59,8 +62,9 @@ class Feature(BaseModel):
     name: str
     kind: Literal["categorical", "numeric", "sequence"]
     rows: int = Field(default=0, ge=0, description="rows of its embedding table; 0 for numeric and shared ones")
-    encoding: Literal["identity", "hash"] = Field(
-        default="hash", description="identity: the value is the row; hash: the mixed value modulo rows is"
+    encoding: Literal["identity", "hash", "counted"] = Field(
+        default="hash",
+        description="identity: the value is the row; hash: the mixed value modulo rows is; counted: a vocabulary says",
     )
     shares: str | None = Field(default=None, description="the categorical feature whose table a sequence shares")
     fm_only: bool = Field(default=False, description="true: too dear for a VM, only the FM reads it")
@@ -121,6 +125,31 @@ class Schema(BaseModel):
             if feature.shares in names:
                 raise ValueError(f"{feature.shares!r} lends its table to {feature.name!r}; leave out both or none")
         return self.model_copy(update={"features": kept})
+
+    def counted(self, but: Collection[str] = ()) -> "Schema":
+        """The same data set with counted vocabularies, still empty, instead of hash-coded tables.
+
+        Args:
+            but: features that stay hash-coded.
+        """
+        names = [f.name for f in self.of_kind("categorical") if f.encoding == "hash" and f.name not in but]
+        return self._updated({name: {"encoding": "counted", "rows": EMPTY_VOCABULARY_ROWS} for name in names})
+
+    def counted_features(self) -> tuple[Feature, ...]:
+        """Features whose rows a vocabulary says, in order."""
+        return tuple(feature for feature in self.of_kind("categorical") if feature.encoding == "counted")
+
+    def sized(self, rows: Mapping[str, int]) -> "Schema":
+        """The same data set with tables of these rows, by the names of counted features."""
+        return self._updated({name: {"rows": count} for name, count in rows.items()})
+
+    def unsized(self) -> "Schema":
+        """The same data set with empty vocabularies: equal for all models that read it alike."""
+        return self.sized({feature.name: EMPTY_VOCABULARY_ROWS for feature in self.counted_features()})
+
+    def _updated(self, of_feature: Mapping[str, Mapping[str, object]]) -> "Schema":
+        features = (feature.model_copy(update=of_feature.get(feature.name)) for feature in self.features)
+        return self.model_copy(update={"features": tuple(features)})
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with any change of the schema."""

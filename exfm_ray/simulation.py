@@ -71,11 +71,12 @@ def simulate_on(data: Dataset, recipe: Recipe, run: RunDirectory, address: str |
 
 
 def produce(experiment: Experiment, data: Dataset, address: str | None) -> None:
-    """Days → labels in time → FM → supervision → VMs."""
+    """Days → vocabularies → labels in time → FM → supervision → VMs."""
     logs = experiment.run.local_directory() / "logs"
     quieten(logs)
     if experiment.recipe.resources.mode == "local":
         _prepare_days(experiment, data, map)
+        _count_vocabularies(experiment)
         _join_feedback(experiment)
         _train_foundation_model(experiment)
         _augment_days(experiment)
@@ -84,6 +85,7 @@ def produce(experiment: Experiment, data: Dataset, address: str | None) -> None:
     with ray_cluster(experiment.recipe, address, logs) as workers:
         together(
             partial(_prepare_days, experiment, data, spread if _is_large(experiment, data) else map),
+            partial(_count_vocabularies, experiment),
             partial(_join_feedback, experiment),
             partial(_train_foundation_model, experiment),
             partial(_augment_days, experiment),
@@ -103,6 +105,12 @@ def _prepare_days(experiment: Experiment, data: Dataset, spread: Spread) -> None
         dataset = Location(experiment.dataset)
         prepare(data.source, dataset, spread=spread)
         (dataset / WORK).delete()
+
+
+def _count_vocabularies(experiment: Experiment) -> None:
+    from exfm_ray.data.counting import count_days
+
+    count_days(experiment)
 
 
 def _join_feedback(experiment: Experiment) -> None:

@@ -49,6 +49,7 @@ from exfm_ray.config.table import (
 )
 from exfm_ray.config.taobao import TaobaoData
 from exfm_ray.config.theory import Theorem31, Theorem32, TheoryRecipe
+from exfm_ray.config.vocabulary import VocabularyConfig
 
 __all__ = [
     "MULTI_TASK_TYPES",
@@ -95,5 +96,6 @@ __all__ = [
     "TimeColumn",
     "TwoTowerModel",
     "VerticalModelConfig",
+    "VocabularyConfig",
     "WukongModel",
 ]

@@ -9,6 +9,7 @@ from exfm_ray.config.feedback import FeedbackConfig
 from exfm_ray.config.models import DcnV2Model, DeepFamModel, ModelConfig
 from exfm_ray.config.pointer import POINTER_FORM, pointer_place
 from exfm_ray.config.section import Name, Positive, Section, Width
+from exfm_ray.config.vocabulary import VocabularyConfig
 from exfm_ray.schema import METHODS, Method
 
 
@@ -163,6 +164,9 @@ class SimulationSections(Section):
     name: Name
     seeds: tuple[Annotated[int, Field(ge=0, le=2**31)], ...] = Field(default=(0,), min_length=1)
     data: DataConfig
+    vocabulary: VocabularyConfig | None = Field(
+        default=None, description="counted ids; left out: hash-coded, as the data's features say"
+    )
     vms: tuple[VerticalModelConfig, ...] = Field(min_length=1)
     methods: tuple[Method, ...] = Field(default=METHODS, min_length=1)
     distill: SharedDistillConfig = SharedDistillConfig()
@@ -225,6 +229,12 @@ class Recipe(SimulationSections):
         """The first day that VMs train on."""
         first = FIRST_WINDOW_DAY if self.evaluate.protocol == "windows" else self.first_supervised_day
         return self.evaluate.train_from_day or first
+
+    @property
+    def counted_through_day(self) -> int:
+        """The last day that a vocabulary which does not grow is counted from."""
+        given = self.vocabulary.through_day if self.vocabulary is not None else None
+        return given or self.first_vm_day - 1
 
 
 PaperTable = Literal["table2", "table3", "table4"]

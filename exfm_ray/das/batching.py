@@ -13,7 +13,6 @@ from typing import Protocol, TypeVar
 import pyarrow as pa
 
 from exfm_ray.das.predictor import Predictor
-from exfm_ray.data.encode import encode
 from exfm_ray.errors import DataError
 from exfm_ray.models.inputs import Inputs, joined
 
@@ -105,7 +104,7 @@ def encoded(rows: pa.Table, predictor: Predictor) -> Inputs:
     """
     try:
         rows.validate(full=True)
-        inputs = encode(rows, predictor.inputs)
+        inputs = predictor.encoded(rows)
     except UNFIT as error:
         reason = next(iter(str(error).strip("'\"").splitlines()), type(error).__name__)
         raise UnfitRowsError(f"these rows do not fit {predictor.identity}: {reason}") from error

@@ -1,6 +1,6 @@
 """A snapshot that answers: rows in, a probability per task out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import torch
@@ -9,6 +9,7 @@ from exfm_ray.das.snapshot_reader import Snapshot, SnapshotReader
 from exfm_ray.data.encode import encode
 from exfm_ray.data.run_directory import snapshot_identity
 from exfm_ray.data.snapshots import SnapshotDatabase
+from exfm_ray.data.vocabulary import Vocabularies
 from exfm_ray.models.inputs import Inputs
 from exfm_ray.models.model import Model
 from exfm_ray.schema import Schema, supervision_column
@@ -28,6 +29,8 @@ class Predictor:
     tasks: tuple[str, ...]
     model: Model
     device: torch.device
+    vocabularies: Vocabularies = field(default_factory=dict)
+    """that it was trained with"""
 
     def __post_init__(self) -> None:
         self.model.eval()
@@ -52,7 +55,7 @@ class Predictor:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         identity = snapshot_identity(snapshots.root, facts.trained_through)
         model = snapshot.model.to(device)
-        return cls(facts.trained_through, identity, facts.inputs, facts.tasks, model, device)
+        return cls(facts.trained_through, identity, facts.inputs, facts.tasks, model, device, snapshot.vocabularies)
 
     def predict(self, rows: pa.Table) -> pa.Table:
         """`fm_<task>` float32 in [0, 1] per row, in the rows' order.
@@ -60,7 +63,11 @@ class Predictor:
         Args:
             rows: the snapshot's features as columns; others are ignored.
         """
-        return self.answer(encode(rows, self.inputs))
+        return self.answer(self.encoded(rows))
+
+    def encoded(self, rows: pa.Table) -> Inputs:
+        """Rows as the model takes them."""
+        return encode(rows, self.inputs, self.vocabularies)
 
     @torch.no_grad()
     def answer(self, inputs: Inputs) -> pa.Table:

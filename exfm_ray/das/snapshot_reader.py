@@ -6,6 +6,7 @@ from exfm_ray.das.expected import Expected
 from exfm_ray.das.node_cache import NodeCache
 from exfm_ray.data.commit import CommittedFile, read_file
 from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts, mapped, parsed, restored
+from exfm_ray.data.vocabulary import Vocabularies, vocabularies_in
 from exfm_ray.models.model import Model
 
 
@@ -15,6 +16,8 @@ class Snapshot:
 
     facts: SnapshotFacts
     model: Model
+    vocabularies: Vocabularies
+    """of its counted features"""
     sha256: str
     """of its file of parameters, its name in the node's cache"""
 
@@ -39,11 +42,14 @@ class SnapshotReader:
         facts, file = self.snapshots.described(day)
         if self.expected is not None:
             self.expected.check(facts)
-        return Snapshot(facts, self._model(facts, file), file.sha256)
+        model, vocabularies = self._restored(facts, file)
+        return Snapshot(facts, model, vocabularies, file.sha256)
 
-    def _model(self, facts: SnapshotFacts, file: CommittedFile) -> Model:
+    def _restored(self, facts: SnapshotFacts, file: CommittedFile) -> tuple[Model, Vocabularies]:
         directory = self.snapshots.directory(facts.trained_through)
         if self.cache is None:
-            return restored(facts, parsed(read_file(directory, file)))
+            tensors = parsed(read_file(directory, file))
+            return restored(facts, tensors), vocabularies_in(tensors, facts.inputs)
         with self.cache.file(directory / file.name, file) as path:
-            return restored(facts, mapped(path))
+            tensors = mapped(path)
+            return restored(facts, tensors), vocabularies_in(tensors, facts.inputs)

@@ -37,7 +37,7 @@ def to_batch(table: pa.Table, traffic: Traffic, *, supervised: bool) -> Batch:
     """A table's rows as tensors."""
     labels = _matrix(table, [label_column(task) for task in traffic.tasks])
     fm_probs = _matrix(table, [supervision_column(task) for task in traffic.tasks]) if supervised else None
-    return Batch(encode(table, traffic.schema), labels, fm_probs)
+    return Batch(encode(table, traffic.schema, traffic.vocabularies), labels, fm_probs)
 
 
 def day_batches(

@@ -6,9 +6,12 @@ import torch
 from numpy.typing import NDArray
 
 from exfm_ray.data.hashing import mixed
+from exfm_ray.data.vocabulary import Vocabularies, Vocabulary
 from exfm_ray.errors import DataError
 from exfm_ray.models.inputs import Inputs, SequenceInput
 from exfm_ray.schema import Feature, Schema
+
+NO_VOCABULARIES: Vocabularies = {}
 
 
 def table_rows(values: NDArray[np.int64], rows: int, encoding: str) -> NDArray[np.int64]:
@@ -24,20 +27,26 @@ def table_rows(values: NDArray[np.int64], rows: int, encoding: str) -> NDArray[n
     return (mixed(values.astype(np.uint64)) % np.uint64(rows)).view(np.int64)
 
 
-def encode(table: pa.Table, schema: Schema) -> Inputs:
-    """The schema's features of a table's B rows."""
+def encode(table: pa.Table, schema: Schema, vocabularies: Vocabularies = NO_VOCABULARIES) -> Inputs:
+    """The schema's features of a table's B rows.
+
+    Args:
+        vocabularies: of the schema's counted features, by their names.
+    """
     categorical_features, numeric_features = schema.of_kind("categorical"), schema.of_kind("numeric")
     table_of = {feature.name: feature for feature in categorical_features}
     categorical = np.empty((table.num_rows, len(categorical_features)), dtype=np.int64)
     for index, feature in enumerate(categorical_features):
-        categorical[:, index] = _rows_of(column(table, feature.name), feature)
+        categorical[:, index] = _rows_of(column(table, feature.name), feature, vocabularies)
     numeric = np.empty((table.num_rows, len(numeric_features)), dtype=np.float32)
     for index, feature in enumerate(numeric_features):
         numeric[:, index] = column(table, feature.name)
     return Inputs(
         categorical=torch.from_numpy(categorical),
         numeric=torch.from_numpy(numeric),
-        sequences=tuple(_sequence(table, f.name, table_of[f.shares or ""]) for f in schema.of_kind("sequence")),
+        sequences=tuple(
+            _sequence(table, f.name, table_of[f.shares or ""], vocabularies) for f in schema.of_kind("sequence")
+        ),
     )
 
 
@@ -53,17 +62,42 @@ def column(table: pa.Table, name: str) -> NDArray[np.generic]:
     return np.asarray(values.to_numpy())
 
 
-def _rows_of(values: NDArray[np.generic], feature: Feature) -> NDArray[np.int64]:
+def elements(table: pa.Table, name: str) -> NDArray[np.int64]:
+    """The elements of a column of lists, the rows' lists end to end."""
+    return np.asarray(_lists(table, name).flatten().to_numpy())
+
+
+def _rows_of(values: NDArray[np.generic], feature: Feature, vocabularies: Vocabularies) -> NDArray[np.int64]:
+    raw = np.ascontiguousarray(values, dtype=np.int64)
+    if feature.encoding == "counted":
+        return _vocabulary_of(feature, vocabularies).rows_of(raw)
     try:
-        return table_rows(np.ascontiguousarray(values, dtype=np.int64), feature.rows, feature.encoding)
+        return table_rows(raw, feature.rows, feature.encoding)
     except DataError as error:
         raise DataError(f"feature {feature.name}: {error}") from error
 
 
-def _sequence(table: pa.Table, name: str, shared: Feature) -> SequenceInput:
+def _vocabulary_of(feature: Feature, vocabularies: Vocabularies) -> Vocabulary:
+    vocabulary = vocabularies.get(feature.name)
+    if vocabulary is None:
+        raise DataError(f"feature {feature.name}: is counted, and its vocabulary is not here")
+    if vocabulary.table_rows != feature.rows:
+        raise DataError(
+            f"feature {feature.name}: a vocabulary for {vocabulary.table_rows} rows does not fit a table of "
+            f"{feature.rows}"
+        )
+    return vocabulary
+
+
+def _sequence(table: pa.Table, name: str, shared: Feature, vocabularies: Vocabularies) -> SequenceInput:
+    lists = _lists(table, name)
+    offsets = lists.offsets.to_numpy().astype(np.int64)
+    values = _rows_of(lists.flatten().to_numpy(), shared, vocabularies)
+    return SequenceInput(torch.from_numpy(values.copy()), torch.from_numpy(offsets - offsets[0]))
+
+
+def _lists(table: pa.Table, name: str) -> pa.ListArray:
     lists = table[name].combine_chunks()
     if isinstance(lists, pa.ChunkedArray):
-        lists = lists.chunk(0) if lists.num_chunks else pa.array([], lists.type)
-    offsets = lists.offsets.to_numpy().astype(np.int64)
-    values = _rows_of(lists.flatten().to_numpy(), shared)
-    return SequenceInput(torch.from_numpy(values.copy()), torch.from_numpy(offsets - offsets[0]))
+        return lists.chunk(0) if lists.num_chunks else pa.array([], lists.type)
+    return lists

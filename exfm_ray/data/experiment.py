@@ -81,6 +81,24 @@ class Experiment(BaseModel):
         """Days whose labels are joined: those that a model trains on, where there is a feedback window."""
         return sorted({*self.fm_days, *self.vm_days}) if self.recipe.das.feedback is not None else []
 
+    @property
+    def inputs(self) -> Schema:
+        """The features as models read them: as the data's schema says, or by vocabularies, which are still empty."""
+        config = self.recipe.vocabulary
+        return self.data_schema if config is None else self.data_schema.counted(but=config.hashed)
+
+    @property
+    def counted_days(self) -> range:
+        """Days whose ids are counted; empty where the recipe has no vocabularies."""
+        if self.recipe.vocabulary is None:
+            return range(0)
+        return range(1, self.vocabulary_day(max((*self.fm_days, *self.vm_days), default=0)) + 1)
+
+    def vocabulary_day(self, day: int) -> int:
+        """The last day that the vocabulary has seen with which a model is trained on a day; 0: none."""
+        config = self.recipe.vocabulary
+        return day - 1 if config is not None and config.grow else self.recipe.counted_through_day
+
     def outcome_files(self) -> list[Location]:
         """One per line of results.jsonl, in its order: VM, method, seed, evaluated day."""
         return [
@@ -93,10 +111,10 @@ class Experiment(BaseModel):
 
     def fm_traffic(self) -> Traffic:
         """All rows, all features but those that the recipe keeps from the FM."""
-        schema = self.data_schema.without(self.recipe.fm.exclude)
+        schema = self.inputs.without(self.recipe.fm.exclude)
         return Traffic(Location(self.dataset), schema, schema.tasks)
 
     def vm_traffic(self, vm: VerticalModelConfig) -> Traffic:
         """The VM's domain, stage and task, without the features that only the FM reads."""
         stage = self.data_schema.stages.index(vm.stage)
-        return Traffic(Location(self.dataset), self.data_schema.for_vm(), (vm.task,), vm.domain, stage)
+        return Traffic(Location(self.dataset), self.inputs.for_vm(), (vm.task,), vm.domain, stage)

@@ -91,6 +91,11 @@ class RunDirectory:
         """The days' labels as they were known when their feedback windows had closed."""
         return self.root / "feedback"
 
+    @property
+    def vocabulary(self) -> Location:
+        """What is known of the ids by the end of each day."""
+        return self.root / "vocabulary"
+
     def snapshots(self, model: str) -> Location:
         return self.root / "snapshots" / model
 

@@ -26,6 +26,7 @@ from exfm_ray.data.commit import (
     write_file,
 )
 from exfm_ray.data.location import Location
+from exfm_ray.data.vocabulary import Vocabularies, Vocabulary, vocabularies_in, vocabulary_tensors, without_vocabularies
 from exfm_ray.errors import DataError
 from exfm_ray.models.build import build_model
 from exfm_ray.models.model import Model
@@ -76,16 +77,25 @@ class SnapshotDatabase:
         found = (DAY.fullmatch(child.name) for child in self.root.children())
         return sorted(int(match[1]) for match in found if match)
 
-    def publish(self, model: Model, facts: SnapshotFacts, rows: int, stopwatch: Stopwatch) -> None:
+    def publish(
+        self,
+        model: Model,
+        facts: SnapshotFacts,
+        rows: int,
+        stopwatch: Stopwatch,
+        vocabularies: Vocabularies | None = None,
+    ) -> None:
         """Make a snapshot exist, at once; publishing a day again changes nothing.
 
         Args:
             rows: that the day itself had.
             stopwatch: started when the day's training started.
+            vocabularies: of its counted features; a snapshot answers with those that it was trained with.
         """
         directory = self.directory(facts.trained_through)
         if committed(directory) is None:
-            file = write_file(directory, "parameters", ".safetensors", save(contiguous(model.state_dict())), rows)
+            tensors = model.state_dict() | vocabulary_tensors(vocabularies or {})
+            file = write_file(directory, "parameters", ".safetensors", save(contiguous(tensors)), rows)
             commit(directory, [file], facts.model_dump(mode="json"), stopwatch)
 
     def load(self, day: int) -> tuple[Model, SnapshotFacts]:
@@ -96,6 +106,15 @@ class SnapshotDatabase:
         """
         facts, file = self.described(day)
         return restored(facts, parsed(read_file(self.directory(day), file))), facts
+
+    def vocabularies(self, day: int) -> dict[str, Vocabulary]:
+        """Those that a published model was trained with.
+
+        Raises:
+            DataError: as `load`.
+        """
+        facts, file = self.described(day)
+        return vocabularies_in(parsed(read_file(self.directory(day), file)), facts.inputs)
 
     def described(self, day: int) -> tuple[SnapshotFacts, CommittedFile]:
         """What a published snapshot says of itself, and its file of parameters.
@@ -168,6 +187,7 @@ def restored(facts: SnapshotFacts, tensors: Mapping[str, torch.Tensor]) -> Model
     Raises:
         DataError: the tensors are not this model's.
     """
+    tensors = without_vocabularies(tensors)
     own = {name: tensor if name.rsplit(".", 1)[-1] == "table" else tensor.clone() for name, tensor in tensors.items()}
     try:
         with torch.device("meta"):  # nothing is drawn or allocated for parameters that are replaced at once

@@ -1,7 +1,7 @@
 """Which rows of a day a model sees: the whole traffic or one VM's part, with what side-cars say about them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import read_rows, select_rows
+from exfm_ray.data.vocabulary import Vocabularies
 from exfm_ray.errors import DataError
 from exfm_ray.schema import (
     DOMAIN,
@@ -35,6 +36,14 @@ class Traffic:
     tasks: tuple[str, ...]
     domain: int | None = None
     stage: int | None = None
+    vocabularies: Vocabularies = field(default_factory=dict)
+    """of the schema's counted features"""
+
+    def with_vocabularies(self, vocabularies: Vocabularies) -> "Traffic":
+        """The same rows and columns, their counted features coded by these vocabularies."""
+        own = {feature.name: vocabularies[feature.name] for feature in self.schema.counted_features()}
+        schema = self.schema.sized({name: vocabulary.table_rows for name, vocabulary in own.items()})
+        return replace(self, schema=schema, vocabularies=own)
 
     def rows(
         self,

@@ -29,6 +29,8 @@ class Embedding(nn.Module):
 
     table_offsets: torch.Tensor
     sequence_offsets: list[int]
+    table_sizes: list[int]
+    """rows of the fused tables, in their order: of the categorical features, then of what sequences do not share"""
     names: tuple[str, ...]
     """of the F fields, in their order"""
 
@@ -50,10 +52,13 @@ class Embedding(nn.Module):
             starts[feature.name] = total
             total += feature.rows
         self.sequence_offsets = []
+        self.table_sizes = [feature.rows for feature in categorical]
         for feature in sequences:
             assert feature.shares is not None
             self.sequence_offsets.append(starts[feature.shares] if share else total)
-            total += 0 if share else rows_of[feature.shares]
+            if not share:
+                total += rows_of[feature.shares]
+                self.table_sizes.append(rows_of[feature.shares])
         self.pooling = pooling
         self.names = tuple(f.name for kind in ("categorical", "numeric", "sequence") for f in schema.of_kind(kind))
         self.fields = len(self.names)
@@ -64,6 +69,30 @@ class Embedding(nn.Module):
         # no part of a snapshot: its values must be there also where a model is built without any, to be filled later
         offsets = torch.tensor([starts[feature.name] for feature in categorical], dtype=torch.int64, device="cpu")
         self.register_buffer("table_offsets", offsets, persistent=False)
+
+    def places_in(self, larger: "Embedding") -> torch.Tensor:
+        """Where each row of the fused table stands in one for larger vocabularies: (rows,) int64.
+
+        Rows are appended to a table before its last row, which stays the last: it is that of all unknown ids.
+        """
+        places, start = [], 0
+        for size, room in zip(self.table_sizes, larger.table_sizes, strict=True):
+            places += [torch.arange(start, start + size - 1), torch.tensor([start + room - 1])]
+            start += room
+        return torch.cat(places).to(self.table.device)
+
+    def grow_to(self, larger: "Embedding", places: torch.Tensor) -> None:
+        """Take the table of an embedding for larger vocabularies, and put the own rows into it.
+
+        The parameter stays the same object, so that its optimizer knows it still; the larger embedding is used up.
+
+        Args:
+            places: of the own rows in the larger table.
+        """
+        self.table.grad = None
+        self.table.data = larger.table.data.index_copy_(0, places, self.table.data)
+        self.table_offsets, self.sequence_offsets = larger.table_offsets, larger.sequence_offsets
+        self.table_sizes = larger.table_sizes
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """(B, F, D)"""

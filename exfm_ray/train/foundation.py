@@ -1,20 +1,25 @@
 """The FM's whole stream: one pass over all domains, stages and tasks, a snapshot published after every day."""
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch.nn import functional
 from torch.optim import Optimizer
 
+from exfm_ray.config import FoundationModelConfig
 from exfm_ray.data.batches import Batch, day_batches
 from exfm_ray.data.commit import Stopwatch, committed
+from exfm_ray.data.counting import coded
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts
+from exfm_ray.data.traffic import Traffic
 from exfm_ray.data.waiting import wait_until_committed
 from exfm_ray.models.build import build_model, seeded
 from exfm_ray.models.model import Model
 from exfm_ray.train.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from exfm_ray.train.growth import grow
 from exfm_ray.train.optimizers import build_optimizers
 from exfm_ray.train.process import training_device
 
@@ -53,39 +58,55 @@ def train_foundation_stream(settings: dict[str, Any]) -> None:
     experiment = Experiment.model_validate(settings["experiment"])
     config, run = experiment.recipe.fm, experiment.run
     device = training_device()
-    traffic = experiment.fm_traffic()
-    model = seeded(lambda: build_model(config.model, traffic.schema, len(traffic.tasks)), config.seed, config.name)
-    model.to(device)
-    optimizers = build_optimizers(config.optimizer, model.dense_parameters(), model.table_parameters())
     place = run.checkpoints(config.name)
+    checkpoint = latest_checkpoint(place)
     day_done, rows_seen = config.train_from_day - 1, 0
-    if (checkpoint := latest_checkpoint(place)) is not None:
-        load_checkpoint(place, checkpoint, model, optimizers)
+    if checkpoint is not None:
         day_done, rows_seen = int(checkpoint.about["day"]), int(checkpoint.about["rows_seen"])
-        _publish(experiment, model, day_done, int(checkpoint.about["rows"]), rows_seen, Stopwatch.start())
+    traffic = coded(experiment, experiment.fm_traffic(), max(day_done, config.train_from_day))
+    model = seeded(partial(_build, config, traffic), config.seed, config.name).to(device)
+    optimizers = build_optimizers(config.optimizer, model.dense_parameters(), model.table_parameters())
+    if checkpoint is not None:
+        load_checkpoint(place, checkpoint, model, optimizers)
+        _publish(experiment, traffic, model, day_done, int(checkpoint.about["rows"]), rows_seen, Stopwatch.start())
     timeout = experiment.recipe.resources.wait_timeout_seconds
     for day in range(day_done + 1, experiment.fm_days.stop):
         wait_until_committed(Location(experiment.dataset).day(day), timeout, f"the partition of day {day}")
         if (feedback := experiment.feedback(day)) is not None:
             wait_until_committed(feedback, timeout, f"the feedback of day {day}")
+        before, traffic = traffic.schema, coded(experiment, experiment.fm_traffic(), day)
+        if traffic.schema != before:
+            grow(model, optimizers["tables"], partial(_build, config, traffic), config.seed, config.name, f"day {day}")
         stopwatch, rows = Stopwatch.start(), 0
         for batch in day_batches(traffic, day, config.optimizer.batch_size, feedback=feedback):
             train_batch(model, batch, list(optimizers.values()), device)
             rows += len(batch)
         rows_seen += rows
         save_checkpoint(place, day, model, optimizers, {"rows": rows, "rows_seen": rows_seen}, stopwatch)
-        _publish(experiment, model, day, rows, rows_seen, stopwatch)
+        _publish(experiment, traffic, model, day, rows, rows_seen, stopwatch)
 
 
-def _publish(experiment: Experiment, model: Model, day: int, rows: int, rows_seen: int, stopwatch: Stopwatch) -> None:
+def _build(config: FoundationModelConfig, traffic: Traffic) -> Model:
+    return build_model(config.model, traffic.schema, len(traffic.tasks))
+
+
+def _publish(
+    experiment: Experiment,
+    traffic: Traffic,
+    model: Model,
+    day: int,
+    rows: int,
+    rows_seen: int,
+    stopwatch: Stopwatch,
+) -> None:
     """Publish FM(day) if that has not been done; a process may have died between its checkpoint and here."""
     if committed(experiment.snapshots.day(day)) is None:
         facts = SnapshotFacts(
             model=experiment.recipe.fm.model,
-            inputs=experiment.fm_traffic().schema,
+            inputs=traffic.schema,
             tasks=experiment.data_schema.tasks,
             trained_through=day,
             rows_seen=rows_seen,
             parameters=model.parameter_count(),
         )
-        SnapshotDatabase(experiment.snapshots).publish(model, facts, rows, stopwatch)
+        SnapshotDatabase(experiment.snapshots).publish(model, facts, rows, stopwatch, traffic.vocabularies)

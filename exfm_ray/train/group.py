@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from exfm_ray.config import VerticalModelConfig
 from exfm_ray.data.batches import day_batches, to_batch
 from exfm_ray.data.commit import Stopwatch
+from exfm_ray.data.counting import coded
 from exfm_ray.data.encode import column
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.waiting import wait_until_committed
@@ -23,7 +24,6 @@ class VariantGroup:
     def __init__(self, experiment: Experiment, vm: VerticalModelConfig, device: torch.device) -> None:
         recipe = experiment.recipe
         self.experiment, self.vm = experiment, vm
-        self.traffic = experiment.vm_traffic(vm)
         self.truth = truth_column(vm.task) if experiment.data_schema.has_truth else None
         self.variants = [
             Variant(experiment, vm, method, seed, device) for method in recipe.methods_of(vm) for seed in recipe.seeds
@@ -57,8 +57,9 @@ class VariantGroup:
     def _predict(self, variants: Sequence[Variant], day: int) -> dict[str, NDArray[np.floating]]:
         """Label, pseudo-label, truth where there is one, and each variant's prediction, of the VM's rows of a day."""
         parts: dict[str, list[NDArray[np.floating]]] = {}
-        for table in self.traffic.rows(day, self.experiment.supervision(day), [self.truth] if self.truth else []):
-            batch = to_batch(table, self.traffic, supervised=True)
+        traffic = variants[0].traffic  # they are trained through the same day, so with the same vocabularies
+        for table in traffic.rows(day, self.experiment.supervision(day), [self.truth] if self.truth else []):
+            batch = to_batch(table, traffic, supervised=True)
             assert batch.fm_probs is not None
             columns = {"label": batch.labels[:, 0].numpy(), "fm": batch.fm_probs[:, 0].numpy()}
             columns |= {f"variant {index}": variant.predict(batch) for index, variant in enumerate(variants)}
@@ -74,11 +75,14 @@ class VariantGroup:
             timeout = self.experiment.recipe.resources.wait_timeout_seconds
             wait_until_committed(feedback, timeout, f"the feedback of day {day}")
         stopwatch = Stopwatch.start(len(variants))
-        if self.experiment.recipe.evaluate.protocol == "windows":
-            for variant in variants:
-                variant.begin()
+        traffic = coded(self.experiment, self.experiment.vm_traffic(self.vm), day)
+        for variant in variants:
+            if self.experiment.recipe.evaluate.protocol == "windows":
+                variant.begin(traffic)
+            else:
+                variant.grow(traffic, day)
         rows = positives = 0
-        for batch in day_batches(self.traffic, day, self.vm.optimizer.batch_size, supervision, feedback):
+        for batch in day_batches(traffic, day, self.vm.optimizer.batch_size, supervision, feedback):
             rows += len(batch)
             positives += int(batch.labels[:, 0].sum())
             for variant in variants:

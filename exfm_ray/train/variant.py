@@ -9,14 +9,19 @@ from torch.optim import Optimizer
 
 from exfm_ray.config import VerticalModelConfig
 from exfm_ray.data.batches import Batch
-from exfm_ray.data.commit import Made, Stopwatch
+from exfm_ray.data.commit import Made, Manifest, Stopwatch
+from exfm_ray.data.counting import coded
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.run_directory import Outcome, variant_name
 from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts
+from exfm_ray.data.traffic import Traffic
 from exfm_ray.distill.step import train_step
 from exfm_ray.distill.student import Student
+from exfm_ray.models.build import build_model
+from exfm_ray.models.model import Model
 from exfm_ray.schema import Method
 from exfm_ray.train.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from exfm_ray.train.growth import grow
 from exfm_ray.train.optimizers import build_adapter_optimizer, build_optimizers
 
 
@@ -30,15 +35,22 @@ class Variant:
         name = variant_name(vm.name, method, seed)
         self.checkpoints = experiment.run.checkpoints(name)
         self.snapshots = SnapshotDatabase(experiment.run.snapshots(name))
-        self.schema = experiment.vm_traffic(vm).schema
-        self.trained_through = experiment.recipe.first_vm_day - 1
         self.trained: Made | None = None
-        self.begin()
-        self._continue()
+        checkpoint = latest_checkpoint(self.checkpoints)
+        first = experiment.recipe.first_vm_day
+        self.trained_through = first - 1 if checkpoint is None else int(checkpoint.about["day"])
+        self.begin(coded(experiment, experiment.vm_traffic(vm), max(self.trained_through, first)))
+        if checkpoint is not None:
+            self._continue(checkpoint)
 
-    def begin(self) -> None:
-        """A student that has seen no row, as it starts from the seed."""
-        self.student = Student(self.vm, self.vm.distill, self.method, self.schema, self.seed).to(self.device)
+    def begin(self, traffic: Traffic) -> None:
+        """A student that has seen no row, as it starts from the seed.
+
+        Args:
+            traffic: that it will be trained on, with the vocabularies of that day.
+        """
+        self.traffic = traffic
+        self.student = Student(self.vm, self.vm.distill, self.method, traffic.schema, self.seed).to(self.device)
         self.optimizers = build_optimizers(
             self.vm.optimizer, self.student.dense_parameters(), self.student.table_parameters()
         )
@@ -47,12 +59,18 @@ class Variant:
             self.adapter_optimizer = build_adapter_optimizer(self.vm.distill.adapter, self.student.adapter_parameters())
         self.rows = self.positives = 0
 
-    def _continue(self) -> None:
-        checkpoint = latest_checkpoint(self.checkpoints)
-        if checkpoint is None:
-            return
+    def grow(self, traffic: Traffic, day: int) -> None:
+        """Go on with the vocabularies of another day; nothing happens where they are the same."""
+        if traffic.schema != self.traffic.schema:
+
+            def build() -> Model:
+                return build_model(self.vm.model, traffic.schema, tasks=1)
+
+            grow(self.student.model, self.optimizers["tables"], build, self.seed, "model", f"day {day}")
+        self.traffic = traffic
+
+    def _continue(self, checkpoint: Manifest) -> None:
         load_checkpoint(self.checkpoints, checkpoint, self.student, self._all_optimizers())
-        self.trained_through = int(checkpoint.about["day"])
         self.rows, self.positives = int(checkpoint.about["rows"]), int(checkpoint.about["positives"])
         self.trained = checkpoint.made
         self._publish(0, Stopwatch.start())
@@ -83,13 +101,13 @@ class Variant:
     def _publish(self, rows: int, stopwatch: Stopwatch) -> None:
         facts = SnapshotFacts(
             model=self.vm.model,
-            inputs=self.schema,
+            inputs=self.traffic.schema,
             tasks=(self.vm.task,),
             trained_through=self.trained_through,
             rows_seen=self.rows,
             parameters=self.student.model.parameter_count(),
         )
-        self.snapshots.publish(self.student.model, facts, rows, stopwatch)
+        self.snapshots.publish(self.student.model, facts, rows, stopwatch, self.traffic.vocabularies)
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> NDArray[np.float32]:
