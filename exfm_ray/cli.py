@@ -155,6 +155,17 @@ def prepare_kuairand(
     _prepare("kuairand", path, out, edits, address)
 
 
+@prepare_app.command("taobao")
+def prepare_taobao(
+    path: Annotated[str, typer.Argument(help="Directory of TaobaoAd's raw files, or of TaobaoAd_x1's.")],
+    out: DaysOut,
+    edits: Edits = None,
+    address: Address = None,
+) -> None:
+    """Cut TaobaoAd's impressions into days. --set takes fields of a recipe's data section."""
+    _prepare("taobao", path, out, edits, address)
+
+
 def _prepare(kind: str, path: str, out: str, edits: list[str] | None, address: str | None) -> None:
     """Prepare a raw log; only one that is read in stages is worth the processes of a cluster."""
     with _telling() as tell:

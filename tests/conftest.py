@@ -54,6 +54,14 @@ def kuairand_path() -> Path:
     return path
 
 
+@pytest.fixture
+def taobao_rows() -> Path:
+    path = SHARED_DATA / "taobaoad_500rows" / "taobaoad_x1_like.csv"
+    if not path.is_file():
+        pytest.skip("the 500 real rows of TaobaoAd are not beside the project")
+    return path
+
+
 def small_content(**changes: Any) -> dict[str, Any]:
     """A recipe that runs in seconds in this process."""
     content: dict[str, Any] = {

@@ -36,6 +36,7 @@ from exfm_ray.config.recipe import (
     SharedDistillConfig,
     VerticalModelConfig,
 )
+from exfm_ray.config.taobao import TaobaoData
 from exfm_ray.config.theory import Theorem31, Theorem32, TheoryRecipe
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "Recipe",
     "ResourcesConfig",
     "SharedDistillConfig",
+    "TaobaoData",
     "Theorem31",
     "Theorem32",
     "TheoryRecipe",

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from exfm_ray.config.section import Section
+from exfm_ray.config.taobao import TaobaoData
 
 LEAKING_SUFFIXES = ("_cnt", "_num")
 """KuaiRand's counters are averages over the whole month, so they know the days to come."""
@@ -85,7 +86,7 @@ class PartitionsData(Section):
     path: str = Field(min_length=1)
 
 
-RawLogData = KuaiRandData
+RawLogData = KuaiRandData | TaobaoData
 """Logs in their official files, or prepared from them by `exfm prepare`; each has `path`."""
 
-DataConfig = Annotated[DriftData | KuaiRandData | PartitionsData, Field(discriminator="type")]
+DataConfig = Annotated[DriftData | KuaiRandData | TaobaoData | PartitionsData, Field(discriminator="type")]

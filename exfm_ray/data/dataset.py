@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from exfm_ray.config import DataConfig, DriftData, PartitionsData, RawLogData
+from exfm_ray.config import DataConfig, DriftData, PartitionsData, RawLogData, TaobaoData
 from exfm_ray.data.commit import committed, require
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import SCHEMA_FILE, read_schema
@@ -51,6 +51,10 @@ def raw_log(config: RawLogData) -> LogSource:
     Raises:
         UserError: a file, a column or a value is missing or wrong.
     """
+    if isinstance(config, TaobaoData):
+        from exfm_ray.data.taobao import taobao_source
+
+        return taobao_source(config)
     from exfm_ray.data.kuairand import KuaiRandSource
     from exfm_ray.data.kuairand_check import check_kuairand
 
