@@ -166,6 +166,28 @@ def prepare_taobao(
     _prepare("taobao", path, out, edits, address)
 
 
+@prepare_app.command("amazon")
+def prepare_amazon(
+    path: Annotated[str, typer.Argument(help="Directory of the reviews and the meta file, JSON or JSON.gz.")],
+    out: DaysOut,
+    edits: Edits = None,
+    address: Address = None,
+) -> None:
+    """Cut Amazon Electronics' reviews into days by the DIN scheme. --set takes fields of a recipe's data section."""
+    _prepare("amazon", path, out, edits, address)
+
+
+@prepare_app.command("kuaivideo")
+def prepare_kuaivideo(
+    path: Annotated[str, typer.Argument(help="Directory of train_interaction.txt, or of x1's train.csv and test.csv.")],
+    out: DaysOut,
+    edits: Edits = None,
+    address: Address = None,
+) -> None:
+    """Cut KuaiVideo into days of equal numbers of events. --set takes fields of a recipe's data section."""
+    _prepare("kuaivideo", path, out, edits, address)
+
+
 def _prepare(kind: str, path: str, out: str, edits: list[str] | None, address: str | None) -> None:
     """Prepare a raw log; only one that is read in stages is worth the processes of a cluster."""
     with _telling() as tell:

@@ -260,9 +260,21 @@ def spread(function: Callable[[int], Made], arguments: Sequence[int], /) -> Iter
     for argument in arguments:
         waiting.append(task.remote(argument))
         if len(waiting) >= window:
-            yield ray.get(waiting.popleft())
+            yield _result(waiting.popleft())
     while waiting:
-        yield ray.get(waiting.popleft())
+        yield _result(waiting.popleft())
+
+
+def _result(reference: Any) -> Any:
+    """What a task returned. A user's mistake is told as the task told it, in one line, without Ray's account of it."""
+    import ray
+
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise error.cause from None
+        raise
 
 
 def _quiet_ray() -> None:

@@ -4,8 +4,10 @@ A mistake becomes a `UserError` of one line that names the field, the value foun
 No import here is slow, so that a wrong recipe is told at once.
 """
 
+from exfm_ray.config.amazon import AmazonData
 from exfm_ray.config.data import DataConfig, DriftData, KuaiRandData, PartitionsData, RawLogData
 from exfm_ray.config.feedback import FeedbackConfig
+from exfm_ray.config.kuaivideo import KuaiVideoData
 from exfm_ray.config.models import (
     MULTI_TASK_TYPES,
     DcnModel,
@@ -42,6 +44,7 @@ from exfm_ray.config.theory import Theorem31, Theorem32, TheoryRecipe
 __all__ = [
     "MULTI_TASK_TYPES",
     "AdapterConfig",
+    "AmazonData",
     "DasConfig",
     "DataConfig",
     "DcnModel",
@@ -61,6 +64,7 @@ __all__ = [
     "InteractionBlock",
     "InterestGroup",
     "KuaiRandData",
+    "KuaiVideoData",
     "ModelConfig",
     "OptimizerConfig",
     "PaperTable",

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from exfm_ray.config.amazon import AmazonData
+from exfm_ray.config.kuaivideo import KuaiVideoData
 from exfm_ray.config.section import Section
 from exfm_ray.config.taobao import TaobaoData
 
@@ -86,7 +88,7 @@ class PartitionsData(Section):
     path: str = Field(min_length=1)
 
 
-RawLogData = KuaiRandData | TaobaoData
+RawLogData = KuaiRandData | TaobaoData | AmazonData | KuaiVideoData
 """Logs in their official files, or prepared from them by `exfm prepare`; each has `path`."""
 
-DataConfig = Annotated[DriftData | KuaiRandData | TaobaoData | PartitionsData, Field(discriminator="type")]
+DataConfig = Annotated[DriftData | RawLogData | PartitionsData, Field(discriminator="type")]

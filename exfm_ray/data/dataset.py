@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from exfm_ray.config import DataConfig, DriftData, PartitionsData, RawLogData, TaobaoData
+from exfm_ray.config import AmazonData, DataConfig, DriftData, KuaiVideoData, PartitionsData, RawLogData, TaobaoData
 from exfm_ray.data.commit import committed, require
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import SCHEMA_FILE, read_schema
@@ -55,6 +55,18 @@ def raw_log(config: RawLogData) -> LogSource:
         from exfm_ray.data.taobao import taobao_source
 
         return taobao_source(config)
+    if isinstance(config, AmazonData):
+        from exfm_ray.data.amazon import AmazonSource
+        from exfm_ray.data.amazon_files import check_amazon
+
+        check_amazon(config)
+        return AmazonSource(config)
+    if isinstance(config, KuaiVideoData):
+        from exfm_ray.data.kuaivideo import KuaiVideoSource
+        from exfm_ray.data.kuaivideo_files import check_kuaivideo
+
+        check_kuaivideo(config)
+        return KuaiVideoSource(config)
     from exfm_ray.data.kuairand import KuaiRandSource
     from exfm_ray.data.kuairand_check import check_kuairand
 

@@ -75,3 +75,8 @@ class Draws:
     def below(self, name: str, limit: int) -> Integers:
         """(n,) integers in [0, limit), equally likely; limit at most 2**32."""
         return (self.uniform(name) * limit).astype(np.int64)
+
+
+def text_id(text: str) -> int:
+    """A 64-bit id of a text, as int64: the same in any process. Two of a million texts share one by chance of 1e-7."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)

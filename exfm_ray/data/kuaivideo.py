@@ -1,0 +1,143 @@
+"""KuaiVideo as a source of day partitions: the competition's log (China MM 2018) or KuaiVideo_x1.
+
+The log spans 36 hours whose times are scrambled: they give an order and nothing else. A day is an equal part of the
+events in that order, over train and test together in x1; rows of one time stay together. Within a day, event_time is
+its scrambled time mapped linearly onto the day's 24 hours, so order and relative distances stay.
+
+Histories are, by default, the latest items that the user clicked, and did not click, strictly before the event. The
+lists of x1 itself (`published`) are the user's first ones of the whole period and never change, so they know the
+days to come. Visual embeddings, faces and texts of the videos are left out.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from exfm_ray.config import KuaiVideoData
+from exfm_ray.data.commit import require
+from exfm_ray.data.kuaivideo_files import ITEM, LISTS
+from exfm_ray.data.kuaivideo_stages import KuaiVideoStages
+from exfm_ray.data.location import Location
+from exfm_ray.data.partitions import arrow_schema
+from exfm_ray.data.source import Stage
+from exfm_ray.data.time_slices import TimeSlice, slices_of_day
+from exfm_ray.data.user_events import TIME, USER, gather, read_slices, totals
+from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, STAGE, Feature, Schema, label_column
+
+DAY_MS = 86_400_000
+USER_ROWS = {"raw": 37_821, "x1": 10_002}
+HISTORIES = {
+    "past": "what the user clicked and did not click strictly before the event",
+    "published": "the lists of x1, the user's first of the whole period: they know the days to come",
+    "none": "none",
+}
+
+
+@dataclass(frozen=True)
+class KuaiVideoSource:
+    """A `StagedSource`.
+
+    Raises, from any method that reads the files:
+        UserError: a file is missing, or a row is wrong.
+    """
+
+    config: KuaiVideoData
+    work: Location | None = None
+
+    def __post_init__(self) -> None:
+        # a relative path must mean the same directory in processes that work elsewhere
+        absolute = self.config.model_copy(update={"path": str(Location.of(self.config.path))})
+        object.__setattr__(self, "config", absolute)
+
+    @property
+    def days(self) -> int:
+        return self.config.days
+
+    def schema(self) -> Schema:
+        user_rows = self.config.user_rows or USER_ROWS[self._stages.files.layout]
+        lists = LISTS if self.config.histories != "none" else ()
+        return Schema(
+            features=(
+                Feature(name="user_id", kind="categorical", rows=user_rows),
+                Feature(name="item_id", kind="categorical", rows=self.config.item_rows),
+                *(Feature(name=name, kind="sequence", shares="item_id") for name in lists),
+            ),
+            tasks=self.config.tasks,
+            domains=("all",),
+            stages=("later",),
+        )
+
+    def stages(self) -> tuple[Stage, ...]:
+        return self._stages.stages()
+
+    def over(self, work: Location) -> "KuaiVideoSource":
+        return replace(self, work=work)
+
+    def parts(self, day: int) -> int:
+        return len(slices_of_day(self._slices, day))
+
+    def part(self, day: int, part: int) -> pa.Table:
+        slices = slices_of_day(self._slices, day)
+        piece = slices[part]
+        gathered = gather(self._stages.users(self._finished), piece)
+        events, zeros = gathered.columns, np.zeros(piece.rows, np.int64)
+        columns = {
+            EVENT_ID: piece.first_rank + np.arange(piece.rows),
+            EVENT_TIME: times_within_day(events[TIME].to_numpy(), day, slices[0].first_time, slices[-1].last_time),
+            DOMAIN: zeros,
+            STAGE: zeros,
+            "user_id": events[USER],
+            "item_id": events[ITEM],
+            **{label_column(task): events[task] for task in self.config.tasks},
+            **{name: events[name] for name in self._stages.files.lists},
+            **gathered.lists,
+        }
+        expected = arrow_schema(self.schema())
+        return pa.table([columns[field.name] for field in expected], names=expected.names).cast(expected)
+
+    def summary(self) -> dict[str, Any]:
+        """What was read, for the user: counts, rates, what was dropped and left out."""
+        counts = totals(self._stages.users(self._finished))
+        days = [slices_of_day(self._slices, day) for day in range(1, self.days + 1)]
+        return {
+            "rows": counts["events"],
+            "days": self.days,
+            "rows_per_day": [sum(piece.rows for piece in day) for day in days],
+            "what_a_day_is": "an equal part of 36 hours, in the order of scrambled times; event_time is mapped onto it",
+            "rates": {task: counts[task] / counts["events"] for task in self.config.tasks},
+            "users": counts["users"],
+            "items": require(self._stages.directory(self._finished, "slices")).about["items"],
+            "histories": HISTORIES[self.config.histories],
+            "duplicates_dropped": counts["duplicates_dropped"],
+            "left_out": "visual embeddings, faces and texts of the videos, playing_time and duration_time",
+        }
+
+    @property
+    def _slices(self) -> tuple[TimeSlice, ...]:
+        return read_slices(self._stages.directory(self._finished, "slices"))
+
+    @property
+    def _finished(self) -> Location:
+        assert self.work is not None, "days are gathered from finished stages"
+        return self.work
+
+    @cached_property
+    def _stages(self) -> KuaiVideoStages:
+        return KuaiVideoStages.of(self.config)
+
+
+def times_within_day(times: NDArray[np.float64], day: int, first: float, last: float) -> NDArray[np.int64]:
+    """Scrambled times in the order that they have, as milliseconds of a day of 24 hours.
+
+    Args:
+        times: (N,) from first to last.
+        day: from 1, which begins at 0 ms.
+        first: the day's first time, which comes to its beginning.
+        last: the day's last time, which comes to its last millisecond.
+    """
+    shares = (times - first) / ((last - first) or 1.0)
+    return (day - 1) * DAY_MS + (shares * (DAY_MS - 1)).astype(np.int64)
