@@ -24,6 +24,7 @@ from exfm_ray.config.models import (
     TwoTowerModel,
     WukongModel,
 )
+from exfm_ray.config.public import STREAM_FIELDS, PublicData
 from exfm_ray.config.recipe import (
     AdapterConfig,
     DasConfig,
@@ -43,6 +44,7 @@ from exfm_ray.config.theory import Theorem31, Theorem32, TheoryRecipe
 
 __all__ = [
     "MULTI_TASK_TYPES",
+    "STREAM_FIELDS",
     "AdapterConfig",
     "AmazonData",
     "DasConfig",
@@ -69,6 +71,7 @@ __all__ = [
     "OptimizerConfig",
     "PaperTable",
     "PartitionsData",
+    "PublicData",
     "RawLogData",
     "Recipe",
     "ResourcesConfig",

@@ -58,6 +58,7 @@ def train_foundation_stream(settings: dict[str, Any]) -> None:
     model.to(device)
     optimizers = build_optimizers(config.optimizer, model.dense_parameters(), model.table_parameters())
     place = run.checkpoints(config.name)
+    batch_rows = experiment.batch_rows(config.optimizer.batch_size)
     day_done, rows_seen = config.train_from_day - 1, 0
     if (checkpoint := latest_checkpoint(place)) is not None:
         load_checkpoint(place, checkpoint, model, optimizers)
@@ -69,7 +70,7 @@ def train_foundation_stream(settings: dict[str, Any]) -> None:
         if (feedback := experiment.feedback(day)) is not None:
             wait_until_committed(feedback, timeout, f"the feedback of day {day}")
         stopwatch, rows = Stopwatch.start(), 0
-        for batch in day_batches(traffic, day, config.optimizer.batch_size, feedback=feedback):
+        for batch in day_batches(traffic, day, batch_rows, feedback=feedback):
             train_batch(model, batch, list(optimizers.values()), device)
             rows += len(batch)
         rows_seen += rows

@@ -78,7 +78,8 @@ class VariantGroup:
             for variant in variants:
                 variant.begin()
         rows = positives = 0
-        for batch in day_batches(self.traffic, day, self.vm.optimizer.batch_size, supervision, feedback):
+        batch_rows = self.experiment.batch_rows(self.vm.optimizer.batch_size)
+        for batch in day_batches(self.traffic, day, batch_rows, supervision, feedback):
             rows += len(batch)
             positives += int(batch.labels[:, 0].sum())
             for variant in variants:
