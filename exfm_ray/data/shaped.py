@@ -133,7 +133,8 @@ class ShapedSource:
         if not isinstance(config, TaobaoData) or config.domain_column is None:
             return np.zeros(rows, dtype=np.int64)
         of_level = domains_of_levels(config, level_counts(config, self._world))
-        return of_level.take(features[config.domain_column])
+        domains: Integers = of_level.take(features[config.domain_column])
+        return domains
 
     def _labels(self, seen: Impressions, today: Climate) -> dict[str, Any]:
         """Truths and labels of every task of the section."""
@@ -152,8 +153,9 @@ class ShapedSource:
         """(n,) what user, item, hour and day add to the logits."""
         shape = self._shape
         hours = HOUR_HEIGHT * cosine((np.arange(24) - HOUR_PEAK) / 24)
-        terms = shape.taste * seen.liking + shape.user_bias * seen.users.bias.take(seen.user)
-        return terms + hours.take(seen.hour) + today.base[0]
+        terms: Floats = shape.taste * seen.liking + shape.user_bias * seen.users.bias.take(seen.user)
+        terms += hours.take(seen.hour) + today.base[0]
+        return terms
 
 
 def shaped_source(config: ShapedConfig) -> ShapedSource:
