@@ -45,17 +45,17 @@ TAOBAO = Shape(
     rows=25_029_426,
     users=403_957,
     items=246_850,
-    labels={"click": Label(base=-3.6)},
-    taste=0.9,
-    user_bias=0.9,
+    labels={"click": Label(base=-3.83)},
+    taste=0.6,
+    user_bias=0.6,
     history_days=14,
 )
 AMAZON = Shape(
     rows=2_993_570,
     users=192_403,
     items=63_001,
-    labels={"review": Label(base=0.0)},
-    taste=2.0,
+    labels={"review": Label(base=-0.36)},
+    taste=1.2,
     user_bias=0.0,
     history_days=7,
 )
@@ -64,12 +64,12 @@ KUAIVIDEO = Shape(
     users=10_000,
     items=632_404,
     labels={
-        "click": Label(base=-2.0),
-        "like": Label(base=-6.4, shared=0.6, own="like"),
-        "follow": Label(base=-7.6, shared=0.5, own="conversion"),
+        "click": Label(base=-2.19),
+        "like": Label(base=-6.7, shared=0.6, own="like"),
+        "follow": Label(base=-7.78, shared=0.5, own="conversion"),
     },
-    taste=1.1,
-    user_bias=1.1,
+    taste=0.8,
+    user_bias=0.8,
     history_days=14,
 )
 

@@ -9,7 +9,7 @@ events and from the same taste, as TaobaoAd's log of behaviours stands beside it
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,13 +25,13 @@ from exfm_ray.data.drift_events import (
     impressions,
     own_terms,
 )
-from exfm_ray.data.drift_tables import MILLISECONDS_PER_DAY, cosine, sigmoid
-from exfm_ray.data.drift_world import Climate, climate
-from exfm_ray.data.hashing import Floats, Integers, Words
+from exfm_ray.data.drift_tables import MILLISECONDS_PER_DAY, cosine, normals, sigmoid
+from exfm_ray.data.drift_world import AGES, Climate, climate
+from exfm_ray.data.hashing import Draws, Floats, Integers, Words
 from exfm_ray.data.kuaivideo import USER_ROWS, kuaivideo_schema
 from exfm_ray.data.partitions import arrow_schema
 from exfm_ray.data.shape import RANDOM, WARM_UP_DAYS, Shape, shape_of, world_of
-from exfm_ray.data.shaped_choices import Items, choice_log
+from exfm_ray.data.shaped_choices import Items, choice_log, fondness
 from exfm_ray.data.shaped_columns import amazon_columns, kuaivideo_columns, level_counts, taobao_columns
 from exfm_ray.data.taobao_days import domains_of_levels
 from exfm_ray.data.taobao_features import taobao_schema
@@ -40,6 +40,8 @@ from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, STAGE, Schema, label_c
 
 CHUNK_ROWS = 16_384
 """Events made at once."""
+AGE_SD = 0.4
+"""Of what the logit takes from a user's age."""
 PART_ROWS = 131_072
 """Events of a part, about."""
 
@@ -99,7 +101,7 @@ class ShapedSource:
         world = self._world
         draws = cell.draws(world, events)
         time = cell.times(draws, events)
-        seen = impressions(world, cell, draws, time)
+        seen = impressions(world, cell, draws, time, partial(fondness, world))
         features = self._features(seen, cell, time)
         columns: dict[str, Any] = {
             EVENT_ID: cell.first_event_id + events,
@@ -155,7 +157,15 @@ class ShapedSource:
         hours = HOUR_HEIGHT * cosine((np.arange(24) - HOUR_PEAK) / 24)
         terms: Floats = shape.taste * seen.liking + shape.user_bias * seen.users.bias.take(seen.user)
         terms += hours.take(seen.hour) + today.base[0]
+        terms += today.domain_category.take(seen.ads.category.take(seen.ad))
+        terms += age_terms(self._world).take(seen.users.age.take(seen.user))
         return terms
+
+
+def age_terms(world: DriftData) -> Floats:
+    """(AGES,) what the logit takes from a user's age."""
+    terms: Floats = AGE_SD * normals(Draws.of(np.arange(AGES), world.seed, "age"), "term", 1)[0]
+    return terms
 
 
 def shaped_source(config: ShapedConfig) -> ShapedSource:

@@ -5,17 +5,21 @@ knows the user's taste and the items of its own day, and nothing of labels.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
 from exfm_ray.config import DriftData
 from exfm_ray.data.drift_events import Cell, best_ad
 from exfm_ray.data.drift_tables import MILLISECONDS_PER_DAY, MOST_SEEN, frequency, time_of_day
-from exfm_ray.data.drift_world import WHOLE_TABLE_SLOTS, Ads, climate, find_users
-from exfm_ray.data.hashing import Draws, Integers, Words
+from exfm_ray.data.drift_world import CATEGORIES, WHOLE_TABLE_SLOTS, Ads, climate, find_users
+from exfm_ray.data.hashing import Draws, Floats, Integers, Words
 from exfm_ray.data.history import Histories
 
+FAVOURITES = 0.125
+"""Share of all categories that are favourites of a user."""
+FONDNESS = 3.0
+"""What a favourite category adds to a user's liking of an item: what histories tell."""
 KEPT_DAYS = 64
 """Days of choices of a whole world that a process keeps."""
 
@@ -72,6 +76,12 @@ class ChoiceLog:
         return offsets, self.choices.items.take(places), self.choices.words.take(places)
 
 
+def fondness(world: DriftData, users: Integers, categories: Integers) -> Floats:
+    """(n,) what it adds to the liking that a category is one of the user's favourites, which never change."""
+    pairs = Draws.of(users * CATEGORIES + categories, world.seed, "favourite")
+    return np.where(pairs.uniform("is") < FAVOURITES, FONDNESS, 0.0)
+
+
 def choices_of_day(world: DriftData, stage: int, day: int, slots: Integers) -> Choices:
     """What the users in these slots met on a day.
 
@@ -88,7 +98,8 @@ def choices_of_day(world: DriftData, stage: int, day: int, slots: Integers) -> C
     number = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
     draws = Draws.of(ids.take(place) * MOST_SEEN + number, world.seed, "choice", day, kind)
     cell = Cell(day=day, domain=0, stage=stage, count=len(place), first_event_id=0)
-    ads, ad, _ = best_ad(world, cell, draws, users, rows.take(place), climate(world, day).affinity)
+    affinity = climate(world, day).affinity
+    ads, ad, _ = best_ad(world, cell, draws, users, rows.take(place), affinity, partial(fondness, world))
     return Choices(
         users=ids.take(place),
         times=(day - 1) * MILLISECONDS_PER_DAY + time_of_day(draws.uniform("time")),
