@@ -112,3 +112,17 @@ def test_names_are_given_once() -> None:
     content["fms"][1]["name"] = "fam"
     with pytest.raises(ValueError, match="'fam' is given to more than one of fms and vms"):
         GridRecipe.model_validate(content)
+
+
+def test_a_stream_in_place_of_public_data_is_told_on_every_page(tmp_path: Path) -> None:
+    content = grid_content(data={"type": "taobao", "scale": 0.0005}, methods=["none", "ah_sa"])
+    content |= {"fms": content["fms"][:1], "vms": content["vms"][:1], "evaluate": {"train_from_day": 7}}
+    for model in (*content["fms"], *content["vms"]):
+        model["optimizer"] = {"batch_size": 524_288}
+    directory = run(content, tmp_path, "shaped")
+    for page in (directory, directory / "fm=crossing"):
+        assert "These are not the public data: TaobaoAd was not read" in (page / "report" / "index.html").read_text()
+    index = (directory / "report" / "index.html").read_text()
+    assert "The data are 8 days of 1,564 to 1,564 rows, 12,512 in all." in index
+    assert {line["domain"] for line in lines(directory)} == {0}
+    assert all(line["rows"] > 300 for line in lines(directory))

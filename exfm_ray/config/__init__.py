@@ -24,6 +24,7 @@ from exfm_ray.config.models import (
     TwoTowerModel,
     WukongModel,
 )
+from exfm_ray.config.public import STREAM_FIELDS, PublicData
 from exfm_ray.config.recipe import (
     AdapterConfig,
     DasConfig,
@@ -53,6 +54,7 @@ from exfm_ray.config.vocabulary import VocabularyConfig
 
 __all__ = [
     "MULTI_TASK_TYPES",
+    "STREAM_FIELDS",
     "AdapterConfig",
     "AmazonData",
     "CategoricalColumn",
@@ -83,6 +85,7 @@ __all__ = [
     "PaperTable",
     "ParquetData",
     "PartitionsData",
+    "PublicData",
     "RawLogData",
     "Recipe",
     "ResourcesConfig",

@@ -4,17 +4,18 @@ from typing import Literal
 
 from pydantic import Field
 
-from exfm_ray.config.section import Section
+from exfm_ray.config.public import PublicData
 
 
-class AmazonData(Section):
+class AmazonData(PublicData):
     """Amazon Electronics, 5-core, of 2014 (data/amazon.py): the official JSON files, or prepared days."""
 
     type: Literal["amazon"] = "amazon"
-    path: str = Field(
+    path: str | None = Field(
+        default=None,
         min_length=1,
         description="directory of reviews_Electronics_5.json and meta_Electronics.json, plain or .gz, or of what "
-        "`exfm prepare` wrote",
+        "`exfm prepare` wrote; left out: a stream of their shape",
     )
     days: int = Field(default=8, ge=3, le=1_000, description="quantiles of time; reviews of one date stay together")
     negatives: Literal["never_reviewed", "not_yet_reviewed"] = Field(

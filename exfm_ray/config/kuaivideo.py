@@ -4,19 +4,20 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from exfm_ray.config.section import Section
+from exfm_ray.config.public import PublicData
 
 KuaiVideoTask = Literal["click", "like", "follow"]
 
 
-class KuaiVideoData(Section):
+class KuaiVideoData(PublicData):
     """KuaiVideo (data/kuaivideo.py): the competition's log, KuaiVideo_x1, or prepared days."""
 
     type: Literal["kuaivideo"] = "kuaivideo"
-    path: str = Field(
+    path: str | None = Field(
+        default=None,
         min_length=1,
         description="directory of train_interaction.txt, or of train.csv and test.csv (x1), plain or .gz, or of what "
-        "`exfm prepare` wrote",
+        "`exfm prepare` wrote; left out: a stream of their shape",
     )
     tasks: tuple[KuaiVideoTask, ...] = Field(default=("click", "like", "follow"), min_length=1)
     days: int = Field(default=8, ge=3, le=1_000, description="of equal numbers of events, in the order of time")

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from exfm_ray.config.section import Section
+from exfm_ray.config.public import PublicData
 
 TaobaoDomainColumn = Literal[
     "cms_segid",
@@ -20,11 +20,15 @@ TaobaoDomainColumn = Literal[
 ]
 
 
-class TaobaoData(Section):
+class TaobaoData(PublicData):
     """TaobaoAd (data/taobao.py): Tianchi 56's raw files, reczoo's TaobaoAd_x1, or prepared days."""
 
     type: Literal["taobao"] = "taobao"
-    path: str = Field(min_length=1, description="directory of the files, or of what `exfm prepare` wrote")
+    path: str | None = Field(
+        default=None,
+        min_length=1,
+        description="directory of the files, or of what `exfm prepare` wrote; left out: a stream of their shape",
+    )
     first_date: date = Field(default=date(2017, 5, 6), description="day 1, Asia/Shanghai")
     last_date: date = Field(default=date(2017, 5, 13), description="inclusive; x1's test.csv is this day")
     behaviors_from: date = Field(

@@ -48,7 +48,7 @@ class AmazonSource:
 
     def __post_init__(self) -> None:
         # a relative path must mean the same directory in processes that work elsewhere
-        absolute = self.config.model_copy(update={"path": str(Location.of(self.config.path))})
+        absolute = self.config.model_copy(update={"path": str(Location.of(self.config.directory))})
         object.__setattr__(self, "config", absolute)
 
     @property
@@ -56,20 +56,7 @@ class AmazonSource:
         return self.config.days
 
     def schema(self) -> Schema:
-        config = self.config
-        users = (Feature(name="user_id", kind="categorical", rows=config.user_rows),) if config.user_rows else ()
-        return Schema(
-            features=(
-                *users,
-                Feature(name="item_id", kind="categorical", rows=config.item_rows),
-                Feature(name="cate_id", kind="categorical", rows=config.category_rows),
-                Feature(name="item_history", kind="sequence", shares="item_id"),
-                Feature(name="cate_history", kind="sequence", shares="cate_id"),
-            ),
-            tasks=(TASK,),
-            domains=("all",),
-            stages=("later",),
-        )
+        return amazon_schema(self.config)
 
     def stages(self) -> tuple[Stage, ...]:
         return self._stages.stages()
@@ -136,6 +123,23 @@ class AmazonSource:
     def _finished(self) -> Location:
         assert self.work is not None, "days are gathered from finished stages"
         return self.work
+
+
+def amazon_schema(config: AmazonData) -> Schema:
+    """Columns of the days."""
+    users = (Feature(name="user_id", kind="categorical", rows=config.user_rows),) if config.user_rows else ()
+    return Schema(
+        features=(
+            *users,
+            Feature(name="item_id", kind="categorical", rows=config.item_rows),
+            Feature(name="cate_id", kind="categorical", rows=config.category_rows),
+            Feature(name="item_history", kind="sequence", shares="item_id"),
+            Feature(name="cate_history", kind="sequence", shares="cate_id"),
+        ),
+        tasks=(TASK,),
+        domains=("all",),
+        stages=("later",),
+    )
 
 
 def _date(time_ms: float) -> str:

@@ -77,7 +77,7 @@ def check_amazon(config: AmazonData) -> None:
     Raises:
         UserError: one is missing or not of the official form.
     """
-    files = find_amazon(config.path)
+    files = find_amazon(config.directory)
     first_reviews, first_metas = (LineRange(place, 0, 1) for place in (files.reviews, files.meta))
     for place, lines in ((files.reviews, read_reviews(first_reviews)), (files.meta, read_categories(first_metas))):
         if next(lines, None) is None:

@@ -39,7 +39,7 @@ class AmazonStages:
 
     @classmethod
     def of(cls, config: AmazonData) -> "AmazonStages":
-        files = find_amazon(config.path)
+        files = find_amazon(config.directory)
         return cls(
             config,
             identity([files.reviews, files.meta], config.model_dump_json()),

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 from exfm_ray.config import (
+    STREAM_FIELDS,
     AmazonData,
     CsvData,
     DataConfig,
@@ -11,6 +12,7 @@ from exfm_ray.config import (
     KuaiVideoData,
     ParquetData,
     PartitionsData,
+    PublicData,
     RawLogData,
     TaobaoData,
 )
@@ -46,7 +48,12 @@ def open_dataset(config: DataConfig) -> Dataset:
 
         stream = DriftSource(config)
         return Dataset(stream.schema(), stream.days, source=stream)
-    place = Location.of(config.path)
+    if isinstance(config, PublicData) and config.is_shaped:
+        from exfm_ray.data.shaped import shaped_source
+
+        shaped = shaped_source(config)
+        return Dataset(shaped.schema(), shaped.days, source=shaped)
+    place = Location.of(config.directory if isinstance(config, PublicData) else config.path)
     if isinstance(config, PartitionsData) or (place / SCHEMA_FILE).is_file():
         if not isinstance(config, PartitionsData):
             _check_settings(config, place)
@@ -93,7 +100,7 @@ def _check_settings(config: RawLogData, place: Location) -> None:
     if not (place / SOURCE_FILE).is_file():
         raise UserError(f"data.path: {place} has no {SOURCE_FILE}; name what `exfm prepare {config.type}` wrote")
     prepared = json.loads((place / SOURCE_FILE).read())
-    for field, value in config.model_dump(mode="json", exclude={"path"}).items():
+    for field, value in config.model_dump(mode="json", exclude={"path", *STREAM_FIELDS}).items():
         if prepared.get(field) != value:
             raise UserError(
                 f"data.{field}: {value!r}, but {place} was prepared with {prepared.get(field)!r}; "

@@ -4,6 +4,7 @@ The probability that a feedback is drawn from is kept beside it as its truth.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +56,10 @@ SERVICE_WEIGHT, SERVICE_PRODUCT = 0.4, 0.5
 FREQUENCY_WEIGHT = 0.15
 CLUSTER_ERROR = 0.2
 """Share of events that show a wrong cluster."""
+
+
+Fondness = Callable[[Integers, Integers], Floats]
+"""(users' ids, ads' categories) → (n,) what else is in their liking"""
 
 
 @dataclass(frozen=True)
@@ -127,9 +132,16 @@ def slot_of_rank(rank: Integers, count: int, *kind: int | str) -> Integers:
 
 
 def best_ad(
-    config: DriftData, cell: Cell, draws: Draws, users: Users, user: Integers, affinity: Floats
+    config: DriftData,
+    cell: Cell,
+    draws: Draws,
+    users: Users,
+    user: Integers,
+    affinity: Floats,
+    fondness: Fondness | None = None,
 ) -> tuple[Ads, Integers, Floats]:
     """The ad table, each event's row in it (n,) and its liking (n,): the best candidate by a noisy score."""
+    fond_users = users.id.take(user) if fondness else None
     candidates = CANDIDATES[config.stages[cell.stage]]
     words = [draws.words("candidate", index) for index in range(candidates)]
     slots = np.empty((candidates, len(user)), dtype=np.int64)
@@ -146,6 +158,8 @@ def best_ad(
         liking = ads.quality.take(row) + affinity.take(cluster + ads.category.take(row))
         for k in range(FACTORS):
             liking += taste[k] * ads.factors[k].take(row)
+        if fondness is not None and fond_users is not None:
+            liking += fondness(fond_users, ads.category.take(row))
         score = liking + SCORE_NOISE_SD * normal(word << np.uint64(CANDIDATE_BITS))
         better = score > best_score
         best = np.where(better, row, best)
@@ -154,12 +168,14 @@ def best_ad(
     return ads, best, best_liking
 
 
-def impressions(config: DriftData, cell: Cell, draws: Draws, time: Integers) -> Impressions:
+def impressions(
+    config: DriftData, cell: Cell, draws: Draws, time: Integers, fondness: Fondness | None = None
+) -> Impressions:
     """The cell's events of these draws; time: (n,) milliseconds of the day."""
     rank = zipf_rank(draws.uniform("user"), config.users, USER_ZIPF_ROOT)
     slots = slot_of_rank(rank, config.users, config.seed, "user popularity", cell.domain)
     users, user = find_users(config, cell.day, slots)
-    ads, ad, liking = best_ad(config, cell, draws, users, user, climate(config, cell.day).affinity)
+    ads, ad, liking = best_ad(config, cell, draws, users, user, climate(config, cell.day).affinity, fondness)
     service = draws.words("service")
     return Impressions(
         draws=draws,

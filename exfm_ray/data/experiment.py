@@ -4,7 +4,7 @@ import hashlib
 
 from pydantic import BaseModel, ConfigDict
 
-from exfm_ray.config import Recipe, VerticalModelConfig
+from exfm_ray.config import PublicData, Recipe, VerticalModelConfig
 from exfm_ray.data.location import Location
 from exfm_ray.data.run_directory import RunDirectory, snapshot_identity
 from exfm_ray.data.traffic import Traffic
@@ -64,6 +64,11 @@ class Experiment(BaseModel):
     def vm_days(self) -> range:
         """Days that VMs are trained on."""
         return range(self.recipe.first_vm_day, self.days)
+
+    def batch_rows(self, batch_size: int) -> int:
+        """Rows of a training batch, fewer than the recipe says where a smaller stream stands in for its data."""
+        data = self.recipe.data
+        return data.batch_rows(batch_size) if isinstance(data, PublicData) else batch_size
 
     def supervising_snapshot(self, day: int) -> int:
         """The day through which the FM that supervises D(day) is trained."""

@@ -50,7 +50,7 @@ class KuaiVideoSource:
 
     def __post_init__(self) -> None:
         # a relative path must mean the same directory in processes that work elsewhere
-        absolute = self.config.model_copy(update={"path": str(Location.of(self.config.path))})
+        absolute = self.config.model_copy(update={"path": str(Location.of(self.config.directory))})
         object.__setattr__(self, "config", absolute)
 
     @property
@@ -58,18 +58,7 @@ class KuaiVideoSource:
         return self.config.days
 
     def schema(self) -> Schema:
-        user_rows = self.config.user_rows or USER_ROWS[self._stages.files.layout]
-        lists = LISTS if self.config.histories != "none" else ()
-        return Schema(
-            features=(
-                Feature(name="user_id", kind="categorical", rows=user_rows),
-                Feature(name="item_id", kind="categorical", rows=self.config.item_rows),
-                *(Feature(name=name, kind="sequence", shares="item_id") for name in lists),
-            ),
-            tasks=self.config.tasks,
-            domains=("all",),
-            stages=("later",),
-        )
+        return kuaivideo_schema(self.config, self.config.user_rows or USER_ROWS[self._stages.files.layout])
 
     def stages(self) -> tuple[Stage, ...]:
         return self._stages.stages()
@@ -128,6 +117,21 @@ class KuaiVideoSource:
     @cached_property
     def _stages(self) -> KuaiVideoStages:
         return KuaiVideoStages.of(self.config)
+
+
+def kuaivideo_schema(config: KuaiVideoData, user_rows: int) -> Schema:
+    """Columns of the days; user_rows: of the hashed table of users."""
+    lists = LISTS if config.histories != "none" else ()
+    return Schema(
+        features=(
+            Feature(name="user_id", kind="categorical", rows=user_rows),
+            Feature(name="item_id", kind="categorical", rows=config.item_rows),
+            *(Feature(name=name, kind="sequence", shares="item_id") for name in lists),
+        ),
+        tasks=config.tasks,
+        domains=("all",),
+        stages=("later",),
+    )
 
 
 def times_within_day(times: NDArray[np.float64], day: int, first: float, last: float) -> NDArray[np.int64]:

@@ -60,11 +60,11 @@ def find_kuaivideo(config: KuaiVideoData) -> KuaiVideoFiles:
     Raises:
         UserError: a file or a column is missing, or both layouts are there.
     """
-    root = Location.of(config.path)
+    root = Location.of(config.directory)
     if not root.is_directory():
         found = "is a file" if root.is_file() else "does not exist"
         raise UserError(
-            f"data.path: {config.path!r} {found}; give the directory that holds {RAW}, or {' and '.join(X1)}"
+            f"data.path: {config.directory!r} {found}; give the directory that holds {RAW}, or {' and '.join(X1)}"
         )
     names = {child.name for child in root.children()}
     raw, train, test = (_named(root, names, name) for name in (RAW, *X1))

@@ -83,10 +83,10 @@ def open_files(config: TaobaoData) -> RawFiles | X1Files:
     Raises:
         UserError: the path is no directory, a file or a column is missing, or both layouts are there.
     """
-    root = Location.of(config.path)
+    root = Location.of(config.directory)
     if not root.is_directory():
         found = "is a file" if root.is_file() else "does not exist"
-        raise UserError(f"data.path: {config.path!r} {found}; give the directory that holds TaobaoAd's files")
+        raise UserError(f"data.path: {config.directory!r} {found}; give the directory that holds TaobaoAd's files")
     names = {child.name for child in root.children()}
     raw = [name for name in (IMPRESSIONS, ADS, USERS) if names & {name, f"{name}.gz"}]
     x1 = [name for name in (X1_TRAIN, X1_TEST) if names & {name, f"{name}.gz"}]

@@ -12,6 +12,7 @@ from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.report import wording
 from exfm_ray.report.bias import bias_rows
 from exfm_ray.report.control import matched_controls, uncontrolled
+from exfm_ray.report.data_warning import data_warning
 from exfm_ray.report.feedback import read_calls, read_fm_work, read_labels
 from exfm_ray.report.figures import timeline_drawing, vm_drawings
 from exfm_ray.report.grid import grid_content
@@ -70,6 +71,7 @@ def _content(run: RunDirectory, results: Results) -> dict[str, Any]:
     return {
         "name": recipe.name,
         "sentence": wording.run_sentence(recipe, results),
+        "data_warning": data_warning(recipe.data),
         "missing": wording.missing_variants(recipe, results),
         "headlines": [_headline(results, vm) for vm in results.vms],
         "orders": [(order, wording.order_sentence(order)) for order in orders],

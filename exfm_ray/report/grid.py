@@ -7,7 +7,9 @@ from typing import Any
 import yaml
 
 from exfm_ray.config import GridRecipe, Recipe
+from exfm_ray.data.commit import committed
 from exfm_ray.data.run_directory import RunDirectory
+from exfm_ray.report.data_warning import data_warning
 from exfm_ray.report.paper_tables import PaperNumber, paper_numbers
 from exfm_ray.report.results import Results, read_results
 from exfm_ray.report.statistics import Change, Summary, paired_change, summarise
@@ -62,6 +64,8 @@ def grid_content(run: RunDirectory) -> dict[str, Any]:
     return {
         "name": grid.name,
         "sentence": _sentence(grid, alone),
+        "warning": data_warning(grid.data, grid.paper),
+        "rows_sentence": _rows_sentence(run, alone),
         "vms": [vm.name for vm in grid.vms],
         "rows": rows,
         "orders": [order for recipe in recipes for order in _orders(grid, recipe, found[recipe.fm.name], alone)],
@@ -81,6 +85,26 @@ def _sentence(grid: GridRecipe, alone: Results) -> str:
         f"{counted(len(grid.vms), 'vertical model')} on the {grid.data.type} data; "
         f"evaluated days {listed(list(alone.days))}, {counted(len(alone.seeds), 'seed')}."
     )
+
+
+def _rows_sentence(run: RunDirectory, alone: Results) -> str:
+    """How much data that is; what every day has is not told where its days are no longer there."""
+    evaluated = sum({(line.vm, line.eval_day): line.rows for line in alone.lines}.values())
+    told = f"Each method and seed was evaluated on {counted(evaluated, 'row')} over all VMs and days."
+    days = [manifest for day in _numbers_of_days(run) if (manifest := committed(run.days.day(day))) is not None]
+    if not days:
+        return told
+    rows = [day.rows for day in days]
+    return (
+        f"The data are {counted(len(days), 'day')} of {min(rows):,} to {max(rows):,} rows, {sum(rows):,} in all. {told}"
+    )
+
+
+def _numbers_of_days(run: RunDirectory) -> list[int]:
+    if not run.days.is_directory():
+        return []
+    names = [child.name for child in run.days.children() if child.name.startswith("day=")]
+    return sorted(int(name.removeprefix("day=")) for name in names)
 
 
 def _of(results: Results, alone: Results, method: Method) -> Results:

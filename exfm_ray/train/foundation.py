@@ -60,6 +60,7 @@ def train_foundation_stream(settings: dict[str, Any]) -> None:
     device = training_device()
     place = run.checkpoints(config.name)
     checkpoint = latest_checkpoint(place)
+    batch_rows = experiment.batch_rows(config.optimizer.batch_size)
     day_done, rows_seen = config.train_from_day - 1, 0
     if checkpoint is not None:
         day_done, rows_seen = int(checkpoint.about["day"]), int(checkpoint.about["rows_seen"])
@@ -78,7 +79,7 @@ def train_foundation_stream(settings: dict[str, Any]) -> None:
         if traffic.schema != before:
             grow(model, optimizers["tables"], partial(_build, config, traffic), config.seed, config.name, f"day {day}")
         stopwatch, rows = Stopwatch.start(), 0
-        for batch in day_batches(traffic, day, config.optimizer.batch_size, feedback=feedback):
+        for batch in day_batches(traffic, day, batch_rows, feedback=feedback):
             train_batch(model, batch, list(optimizers.values()), device)
             rows += len(batch)
         rows_seen += rows

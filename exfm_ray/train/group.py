@@ -82,7 +82,8 @@ class VariantGroup:
             else:
                 variant.grow(traffic, day)
         rows = positives = 0
-        for batch in day_batches(traffic, day, self.vm.optimizer.batch_size, supervision, feedback):
+        batch_rows = self.experiment.batch_rows(self.vm.optimizer.batch_size)
+        for batch in day_batches(traffic, day, batch_rows, supervision, feedback):
             rows += len(batch)
             positives += int(batch.labels[:, 0].sum())
             for variant in variants:
