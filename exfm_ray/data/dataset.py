@@ -66,6 +66,8 @@ def raw_log(config: RawLogData) -> LogSource:
     Raises:
         UserError: a file, a column or a value is missing or wrong.
     """
+    if isinstance(config, PublicData) and config.is_shaped:
+        raise UserError("data.path: is missing; name the directory of the data set's files")
     if isinstance(config, TaobaoData):
         from exfm_ray.data.taobao import taobao_source
 
