@@ -27,8 +27,8 @@ def prepare_log(config: RawLogData, out: Location, spread: Spread = map) -> Iter
     """
     if isinstance(config, TableData) and _is_in(out, Location.of(config.path)):
         raise UserError(f"--out: {out} is among the files of {config.path}, and would be read as such; name another")
-    assert config.path is not None, "only a recipe may leave it out"
-    config = config.model_copy(update={"path": Location.of(config.path).uri})  # the same directory, however named
+    if config.path is not None:  # the same directory, however it is named
+        config = config.model_copy(update={"path": Location.of(config.path).uri})
     source = raw_log(config)
     settings = config.model_dump_json(indent=1).encode()
     place = out / SOURCE_FILE

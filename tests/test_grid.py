@@ -123,6 +123,6 @@ def test_a_stream_in_place_of_public_data_is_told_on_every_page(tmp_path: Path) 
     for page in (directory, directory / "fm=crossing"):
         assert "These are not the public data: TaobaoAd was not read" in (page / "report" / "index.html").read_text()
     index = (directory / "report" / "index.html").read_text()
-    assert "The data are 8 days of 1,564 to 1,564 rows, 12,512 in all." in index
+    assert "The data are 8 days of 1,564 rows each, 12,512 in all." in index
     assert {line["domain"] for line in lines(directory)} == {0}
     assert all(line["rows"] > 300 for line in lines(directory))

@@ -68,6 +68,8 @@ def raw_log(config: RawLogData) -> LogSource:
     Raises:
         UserError: a file, a column or a value is missing or wrong.
     """
+    if isinstance(config, PublicData) and config.is_shaped:
+        raise UserError("data.path: is missing; name the directory of the data set's files")
     if isinstance(config, AmazonData):
         from exfm_ray.data.amazon import AmazonSource
         from exfm_ray.data.amazon_files import check_amazon

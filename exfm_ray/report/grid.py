@@ -95,9 +95,8 @@ def _rows_sentence(run: RunDirectory, alone: Results) -> str:
     if not days:
         return told
     rows = [day.rows for day in days]
-    return (
-        f"The data are {counted(len(days), 'day')} of {min(rows):,} to {max(rows):,} rows, {sum(rows):,} in all. {told}"
-    )
+    each = f"{rows[0]:,} rows each" if min(rows) == max(rows) else f"{min(rows):,} to {max(rows):,} rows"
+    return f"The data are {counted(len(days), 'day')} of {each}, {sum(rows):,} in all. {told}"
 
 
 def _numbers_of_days(run: RunDirectory) -> list[int]:
