@@ -498,6 +498,7 @@ def test_killed_in_a_stage_it_goes_on(world: World, tmp_path: Path, events: pd.D
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_over_processes_it_is_the_same_and_a_mistake_is_one_line(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: pd.DataFrame
 ) -> None:

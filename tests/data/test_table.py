@@ -376,7 +376,7 @@ def test_summary(tmp_path: Path) -> None:
         f"prepared 2 days, 5 rows: {place}",
     ]
     assert {child.name for child in place.children()} == {
-        *("source.json", "schema.json", "summary.json", "day=001", "day=002")
+        *("source.json", "inputs.json", "schema.json", "summary.json", "day=001", "day=002")
     }
 
 
