@@ -5,7 +5,7 @@ import math
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -78,16 +78,14 @@ def gpu_places(nodes: Sequence[float], each: float) -> int:
 
 @contextmanager
 def ray_cluster(recipe: Recipe, address: str | None, logs: Path) -> Iterator[int]:
-    """Yields the number of fleet workers; Ray is shut down on the way out, whatever happens.
+    """Yields the number of fleet workers.
 
     On this machine alone Ray is told of more CPUs than there are where the parts need them: they share the real ones.
 
     Raises:
         UserError: the cluster at `address` cannot be reached, or the cluster can never give what the recipe needs.
     """
-    import ray
-
-    try:
+    with _ray_shut_down_after():
         if address is None:
             cores = os.cpu_count() or 1
             # the trainer of the FM and its replica are rarely busy at once, so the fleet may have every core
@@ -96,78 +94,75 @@ def ray_cluster(recipe: Recipe, address: str | None, logs: Path) -> Iterator[int
         else:
             workers = _attach(recipe, address)
         check_gpus(recipe, workers, _gpus_of_nodes())
-        quieten(logs)  # ray.init has set its loggers up anew
-        _quiet_ray()
+        _quiet_ray(logs)
         yield workers
-    finally:
-        with suppress(Exception):
-            ray.shutdown()
 
 
 @contextmanager
 def task_cluster(address: str | None, logs: Path) -> Iterator[Spread]:
-    """Yields how to map work over every core of this machine or of a cluster; Ray is shut down on the way out.
+    """Yields how to map work over every core of this machine or of a cluster.
 
     Raises:
         UserError: the cluster at `address` cannot be reached.
     """
-    import ray
-
     quieten(logs)
-    try:
+    with _ray_shut_down_after():
         if address is None:
             _start(os.cpu_count() or 1)
         else:
             check_address(address)
             _connect(address)
-        quieten(logs)
-        _quiet_ray()
+        _quiet_ray(logs)
         yield spread
-    finally:
-        with suppress(Exception):
-            ray.shutdown()
 
 
 @contextmanager
 def serving_cluster(recipe: Recipe, address: str | None, logs: Path) -> Iterator[None]:
-    """Ray for the FM's replicas alone; shut down on the way out, whatever happens.
+    """Ray for the FM's replicas alone.
 
     Raises:
         UserError: the cluster at `address` cannot be reached, or the cluster can never give what the replicas need.
     """
-    import ray
-
-    resources = recipe.resources
-    try:
+    with _ray_shut_down_after():
         if address is None:
-            _start(max(os.cpu_count() or 1, resources.fm_replicas_most or resources.fm_replicas))
+            _start(max(os.cpu_count() or 1, most_replicas(recipe)))
         else:
             _connect(address)
-        check_room(resources, ray.cluster_resources())  # type: ignore[no-untyped-call]
-        quieten(logs)  # ray.init has set its loggers up anew
-        _quiet_ray()
+        check_room(recipe.resources, _cluster_cpus(), _gpus_of_nodes())
+        _quiet_ray(logs)
+        yield
+
+
+@contextmanager
+def _ray_shut_down_after() -> Iterator[None]:
+    """Whatever happens in the block."""
+    import ray
+
+    try:
         yield
     finally:
         with suppress(Exception):
             ray.shutdown()
 
 
-def check_room(resources: ResourcesConfig, cluster: Mapping[str, float]) -> None:
+def check_room(resources: ResourcesConfig, cpus: float, nodes: Sequence[float]) -> None:
     """Compare what the FM's replicas need at once with the cluster; Serve would wait for it for ever.
 
     Args:
-        cluster: CPUs and GPUs of all nodes together.
+        cpus: of all nodes together.
+        nodes: GPUs of each.
 
     Raises:
         UserError: they are too few.
     """
-    replicas = resources.fm_replicas
-    for kind, each in (("CPU", 1.0), ("GPU", resources.gpus_per_fm)):
-        if replicas * each > (there := cluster.get(kind, 0)):
-            raise UserError(
-                f"resources: {replicas} replicas of the FM need {replicas * each:g} {kind}s at once but the cluster "
-                f"has {there:g}; add nodes, or lower fm_replicas or gpus_per_fm in the run's recipe.yaml"
-            )
+    replicas, each = resources.fm_replicas, resources.gpus_per_fm
+    mend = "add nodes, or lower fm_replicas or gpus_per_fm in the run's recipe.yaml"
+    if replicas > cpus:
+        raise UserError(f"resources: {replicas} replicas of the FM need a CPU each and there are {cpus:g}; {mend}")
+    if each and (places := gpu_places(nodes, each)) < replicas:
+        raise UserError(
+            f"resources: {replicas} replicas of the FM need {each:g} GPUs each and there is room for {places}; {mend}"
+        )
 
 
 def check_address(address: str | None) -> None:
@@ -281,11 +276,12 @@ def _result(reference: Any) -> Any:
         raise
 
 
-def _quiet_ray() -> None:
-    """What Ray prints past its loggers, and Ray Data's bars; rows keep their order."""
+def _quiet_ray(logs: Path) -> None:
+    """The loggers, set up anew by ray.init, what Ray prints past them, and Ray Data's bars; rows keep their order."""
     from ray._private import worker
     from ray.data import DataContext
 
+    quieten(logs)
     context = DataContext.get_current()
     worker._worker_logs_enabled = False  # there is no public switch for the raylet's messages; its own logs keep them
     context.enable_progress_bars = False

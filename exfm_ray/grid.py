@@ -3,15 +3,18 @@
 Every simulation goes on where it stopped, so the grid does.
 """
 
+from contextlib import ExitStack
+
 from rich.console import Console
 
+from exfm_ray.cluster import task_cluster
 from exfm_ray.config import GridRecipe
 from exfm_ray.data.dataset import Dataset, open_dataset
-from exfm_ray.data.prepare import WORK, prepare
+from exfm_ray.data.prepare import WORK, Spread, prepare
 from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.preflight import check_recipe
 from exfm_ray.run_start import claim_run, holding
-from exfm_ray.simulation import check_doors, simulate_on
+from exfm_ray.simulation import check_doors, is_large, simulate_on
 
 
 def run_grid(grid: GridRecipe, run: RunDirectory, address: str | None, console: Console) -> None:
@@ -29,12 +32,22 @@ def run_grid(grid: GridRecipe, run: RunDirectory, address: str | None, console: 
     check_doors(recipes[0], address)
     with holding(run.root):
         claim_run(run, grid, data.prepared)
-        if data.source is not None:
-            prepare(data.source, run.days)
-            (run.days / WORK).delete()
+        prepare_grid_days(grid, data, run, address)
         shared = Dataset(data.schema, data.days, prepared=run.days)
         for recipe in recipes:
             console.print(f"{recipe.fm.name}: teaches {len(recipe.vms)} VMs", highlight=False)
             simulate_on(shared, recipe, run.of_fm(recipe.fm.name), address, console)
         lines = b"".join(run.of_fm(recipe.fm.name).results_file.read() for recipe in recipes)
         run.results_file.write(lines)
+
+
+def prepare_grid_days(grid: GridRecipe, data: Dataset, run: RunDirectory, address: str | None) -> None:
+    """Make the days that all simulations share, over all cores where they are worth it."""
+    if data.source is None:
+        return
+    with ExitStack() as stack:
+        spread: Spread = map
+        if is_large(grid.data, data) and grid.resources.mode == "ray":
+            spread = stack.enter_context(task_cluster(address, run.local_directory() / "logs"))
+        prepare(data.source, run.days, spread=spread)
+    (run.days / WORK).delete()

@@ -11,7 +11,7 @@ from functools import partial
 from rich.console import Console
 
 from exfm_ray.cluster import check_address, ray_cluster, spread
-from exfm_ray.config import DriftData, Recipe
+from exfm_ray.config import DataConfig, DriftData, Recipe
 from exfm_ray.data.commit import committed
 from exfm_ray.data.dataset import Dataset, open_dataset
 from exfm_ray.data.experiment import Experiment
@@ -84,7 +84,7 @@ def produce(experiment: Experiment, data: Dataset, address: str | None) -> None:
         return
     with ray_cluster(experiment.recipe, address, logs) as workers:
         together(
-            partial(_prepare_days, experiment, data, spread if _is_large(experiment, data) else map),
+            partial(_prepare_days, experiment, data, spread if is_large(experiment.recipe.data, data) else map),
             partial(_count_vocabularies, experiment),
             partial(_join_feedback, experiment),
             partial(_train_foundation_model, experiment),
@@ -93,8 +93,8 @@ def produce(experiment: Experiment, data: Dataset, address: str | None) -> None:
         )
 
 
-def _is_large(experiment: Experiment, data: Dataset) -> bool:
-    config = experiment.recipe.data
+def is_large(config: DataConfig, data: Dataset) -> bool:
+    """Whether days are worth the processes of a cluster to be made in."""
     if isinstance(config, DriftData):
         return config.events_per_day > ROWS_WORTH_SPREADING
     return isinstance(data.source, StagedSource)

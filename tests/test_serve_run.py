@@ -142,14 +142,14 @@ def test_no_option_lifts_a_limit(finished: Path, option: str) -> None:
 
 def test_a_cluster_that_can_never_hold_the_replicas_is_told() -> None:
     three = ResourcesConfig(fm_replicas=3, gpus_per_fm=0.5)
-    check_room(three, {"CPU": 3.0, "GPU": 1.5})
+    check_room(three, 3.0, [1.0, 1.0])
+    with pytest.raises(UserError, match=r"^resources: 3 replicas of the FM need a CPU each and there are 2; "):
+        check_room(three, 2.0, [1.0, 1.0])
     with pytest.raises(
-        UserError, match=r"^resources: 3 replicas of the FM need 3 CPUs at once but the cluster has 2; "
+        UserError, match=r"^resources: 3 replicas .* need 0\.5 GPUs each and there is room for 2; .* in"
     ):
-        check_room(three, {"CPU": 2.0, "GPU": 1.5})
-    with pytest.raises(UserError, match=r"^resources: 3 replicas of the FM need 1\.5 GPUs .* has 0; .* gpus_per_fm in"):
-        check_room(three, {"CPU": 3.0})
-    check_room(ResourcesConfig(fm_replicas=3), {"CPU": 3.0})
+        check_room(three, 3.0, [1.0])
+    check_room(ResourcesConfig(fm_replicas=3), 3.0, [])
 
 
 def test_old_snapshots_are_not_collected_under_a_run_that_goes_on(finished: Path, tmp_path: Path) -> None:

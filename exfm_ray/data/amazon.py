@@ -10,7 +10,7 @@ nobody has reviewed yet are: negatives know the days to come. `not_yet_reviewed`
 the event and nothing else.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -23,9 +23,8 @@ from exfm_ray.data.amazon_files import MISSING_CATEGORY
 from exfm_ray.data.amazon_stages import HISTORY, AmazonStages
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import arrow_schema
-from exfm_ray.data.source import Stage
-from exfm_ray.data.time_slices import TimeSlice, slices_of_day
-from exfm_ray.data.user_events import TIME, USER, gather, read_slices, totals
+from exfm_ray.data.user_event_source import UserEventSource
+from exfm_ray.data.user_events import TIME, USER, gather, totals
 from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, STAGE, Feature, Schema, label_column
 
 TASK = "review"
@@ -36,7 +35,7 @@ NEGATIVES = {
 
 
 @dataclass(frozen=True)
-class AmazonSource:
+class AmazonSource(UserEventSource):
     """A `StagedSource`.
 
     Raises, from any method that reads the files:
@@ -44,7 +43,6 @@ class AmazonSource:
     """
 
     config: AmazonData
-    work: Location | None = None
 
     def __post_init__(self) -> None:
         # a relative path must mean the same directory in processes that work elsewhere
@@ -58,19 +56,10 @@ class AmazonSource:
     def schema(self) -> Schema:
         return amazon_schema(self.config)
 
-    def stages(self) -> tuple[Stage, ...]:
-        return self._stages.stages()
-
-    def over(self, work: Location) -> "AmazonSource":
-        return replace(self, work=work)
-
-    def parts(self, day: int) -> int:
-        return len(slices_of_day(self._slices, day))
-
     def part(self, day: int, part: int) -> pa.Table:
-        piece = slices_of_day(self._slices, day)[part]
-        catalogue = self._stages.catalogue(self._finished)
-        gathered = gather(self._stages.users(self._finished), piece)
+        piece = self.slices(day)[part]
+        catalogue = self.user_stages.catalogue(self.finished)
+        gathered = gather(self.user_stages.users(self.finished), piece)
         events, history = gathered.columns, gathered.lists[HISTORY]
         items, zeros = events["item"].to_numpy(), np.zeros(piece.rows, np.int64)
         categories = catalogue.categories_of(history.values.to_numpy())
@@ -91,9 +80,9 @@ class AmazonSource:
 
     def summary(self) -> dict[str, Any]:
         """What was read, for the user: counts, rates, what was dropped, and what the days are."""
-        days = [slices_of_day(self._slices, day) for day in range(1, self.days + 1)]
-        counts = totals(self._stages.users(self._finished))
-        categories = self._stages.catalogue(self._finished).categories
+        days = [self.slices(day) for day in range(1, self.days + 1)]
+        counts = totals(self.user_stages.users(self.finished))
+        categories = self.user_stages.catalogue(self.finished).categories
         return {
             "rows": counts["events"],
             "days": self.days,
@@ -112,17 +101,8 @@ class AmazonSource:
         }
 
     @cached_property
-    def _stages(self) -> AmazonStages:
+    def user_stages(self) -> AmazonStages:
         return AmazonStages.of(self.config)
-
-    @property
-    def _slices(self) -> tuple[TimeSlice, ...]:
-        return read_slices(self._stages.directory(self._finished, "slices"))
-
-    @property
-    def _finished(self) -> Location:
-        assert self.work is not None, "days are gathered from finished stages"
-        return self.work
 
 
 def amazon_schema(config: AmazonData) -> Schema:

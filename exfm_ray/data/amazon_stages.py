@@ -11,12 +11,14 @@ from exfm_ray.config import AmazonData
 from exfm_ray.data.amazon_files import MISSING_CATEGORY, Review, find_amazon, read_categories, read_reviews
 from exfm_ray.data.amazon_users import Catalogue, Integers, Reviews, din_events
 from exfm_ray.data.commit import Stopwatch, commit
+from exfm_ray.data.groups import commit_groups
 from exfm_ray.data.input_files import identity
 from exfm_ray.data.line_ranges import LineRange, line_ranges
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import read_rows, write_part
-from exfm_ray.data.source import Stage, piece_directory
+from exfm_ray.data.source import Stage
 from exfm_ray.data.user_buckets import bucket_count, read_bucket, write_buckets
+from exfm_ray.data.user_event_source import UserEventStages
 from exfm_ray.data.user_events import BEGIN, END, PLACE, TIME, USER, commit_slices, commit_user_events
 
 RANGE_BYTES = 128 * 2**20
@@ -25,15 +27,13 @@ HISTORY = "item_history"
 
 
 @dataclass(frozen=True)
-class AmazonStages:
+class AmazonStages(UserEventStages):
     """Reviews by bucket of users → the reviewed items → their categories → events per bucket → time slices.
 
     Only ids and times are kept of a review.
     """
 
     config: AmazonData
-    identity: str
-    buckets: int
     review_ranges: tuple[LineRange, ...]
     meta_ranges: tuple[LineRange, ...]
 
@@ -41,35 +41,25 @@ class AmazonStages:
     def of(cls, config: AmazonData) -> "AmazonStages":
         files = find_amazon(config.directory)
         return cls(
-            config,
             identity([files.reviews, files.meta], config.model_dump_json()),
             bucket_count([files.reviews]),
+            config,
             line_ranges(files.reviews, RANGE_BYTES),
             line_ranges(files.meta, RANGE_BYTES),
         )
 
     def stages(self) -> tuple[Stage, ...]:
         return (
-            Stage(self._name("reviews"), len(self.review_ranges), self.make_reviews),
-            Stage(self._name("items"), 1, self.make_items),
-            Stage(self._name("metas"), len(self.meta_ranges), self.make_metas),
-            Stage(self._name("users"), self.buckets, self.make_users),
-            Stage(self._name("slices"), 1, self.make_slices),
+            Stage(self.name("reviews"), len(self.review_ranges), self.make_reviews),
+            Stage(self.name("items"), 1, self.make_items),
+            Stage(self.name("metas"), len(self.meta_ranges), self.make_metas),
+            Stage(self.name("users"), self.buckets, self.make_users),
+            Stage(self.name("slices"), 1, self.make_slices),
         )
-
-    def _name(self, stage: str) -> str:
-        return f"{self.identity}/{stage}"
-
-    def directory(self, work: Location, stage: str, piece: int = 0) -> Location:
-        return piece_directory(work, self._name(stage), piece)
 
     def reviews(self, work: Location) -> list[Location]:
         """The reviews of each range."""
         return [self.directory(work, "reviews", piece) for piece in range(len(self.review_ranges))]
-
-    def users(self, work: Location) -> list[Location]:
-        """The events of each bucket."""
-        return [self.directory(work, "users", bucket) for bucket in range(self.buckets)]
 
     def catalogue(self, work: Location) -> Catalogue:
         """The reviewed items with their categories; of several meta lines of an item the first counts."""
@@ -79,10 +69,10 @@ class AmazonStages:
     def make_reviews(self, work: Location, piece: int) -> None:
         stopwatch, directory = Stopwatch.start(), self.directory(work, "reviews", piece)
         files = [
-            write_buckets(directory, part, table, table[USER].to_numpy(), self.buckets)
-            for part, table in enumerate(_tables(read_reviews(self.review_ranges[piece])))
+            write_buckets(directory, table, table[USER].to_numpy(), self.buckets)
+            for table in _tables(read_reviews(self.review_ranges[piece]))
         ]
-        commit(directory, files, {}, stopwatch)
+        commit_groups(directory, files, {}, stopwatch)
 
     def make_items(self, work: Location, piece: int) -> None:
         stopwatch, directory = Stopwatch.start(), self.directory(work, "items", piece)

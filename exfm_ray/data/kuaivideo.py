@@ -9,7 +9,7 @@ lists of x1 itself (`published`) are the user's first ones of the whole period a
 days to come. Visual embeddings, faces and texts of the videos are left out.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -23,9 +23,8 @@ from exfm_ray.data.kuaivideo_files import ITEM, LISTS
 from exfm_ray.data.kuaivideo_stages import KuaiVideoStages
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import arrow_schema
-from exfm_ray.data.source import Stage
-from exfm_ray.data.time_slices import TimeSlice, slices_of_day
-from exfm_ray.data.user_events import TIME, USER, gather, read_slices, totals
+from exfm_ray.data.user_event_source import UserEventSource
+from exfm_ray.data.user_events import TIME, USER, gather, totals
 from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, STAGE, Feature, Schema, label_column
 
 DAY_MS = 86_400_000
@@ -38,7 +37,7 @@ HISTORIES = {
 
 
 @dataclass(frozen=True)
-class KuaiVideoSource:
+class KuaiVideoSource(UserEventSource):
     """A `StagedSource`.
 
     Raises, from any method that reads the files:
@@ -46,7 +45,6 @@ class KuaiVideoSource:
     """
 
     config: KuaiVideoData
-    work: Location | None = None
 
     def __post_init__(self) -> None:
         # a relative path must mean the same directory in processes that work elsewhere
@@ -58,21 +56,12 @@ class KuaiVideoSource:
         return self.config.days
 
     def schema(self) -> Schema:
-        return kuaivideo_schema(self.config, self.config.user_rows or USER_ROWS[self._stages.files.layout])
-
-    def stages(self) -> tuple[Stage, ...]:
-        return self._stages.stages()
-
-    def over(self, work: Location) -> "KuaiVideoSource":
-        return replace(self, work=work)
-
-    def parts(self, day: int) -> int:
-        return len(slices_of_day(self._slices, day))
+        return kuaivideo_schema(self.config, self.config.user_rows or USER_ROWS[self.user_stages.files.layout])
 
     def part(self, day: int, part: int) -> pa.Table:
-        slices = slices_of_day(self._slices, day)
+        slices = self.slices(day)
         piece = slices[part]
-        gathered = gather(self._stages.users(self._finished), piece)
+        gathered = gather(self.user_stages.users(self.finished), piece)
         events, zeros = gathered.columns, np.zeros(piece.rows, np.int64)
         columns = {
             EVENT_ID: piece.first_rank + np.arange(piece.rows),
@@ -82,7 +71,7 @@ class KuaiVideoSource:
             "user_id": events[USER],
             "item_id": events[ITEM],
             **{label_column(task): events[task] for task in self.config.tasks},
-            **{name: events[name] for name in self._stages.files.lists},
+            **{name: events[name] for name in self.user_stages.files.lists},
             **gathered.lists,
         }
         expected = arrow_schema(self.schema())
@@ -90,8 +79,8 @@ class KuaiVideoSource:
 
     def summary(self) -> dict[str, Any]:
         """What was read, for the user: counts, rates, what was dropped and left out."""
-        counts = totals(self._stages.users(self._finished))
-        days = [slices_of_day(self._slices, day) for day in range(1, self.days + 1)]
+        counts = totals(self.user_stages.users(self.finished))
+        days = [self.slices(day) for day in range(1, self.days + 1)]
         return {
             "rows": counts["events"],
             "days": self.days,
@@ -99,23 +88,14 @@ class KuaiVideoSource:
             "what_a_day_is": "an equal part of 36 hours, in the order of scrambled times; event_time is mapped onto it",
             "rates": {task: counts[task] / counts["events"] for task in self.config.tasks},
             "users": counts["users"],
-            "items": require(self._stages.directory(self._finished, "slices")).about["items"],
+            "items": require(self.user_stages.directory(self.finished, "slices")).about["items"],
             "histories": HISTORIES[self.config.histories],
             "duplicates_dropped": counts["duplicates_dropped"],
             "left_out": "visual embeddings, faces and texts of the videos, playing_time and duration_time",
         }
 
-    @property
-    def _slices(self) -> tuple[TimeSlice, ...]:
-        return read_slices(self._stages.directory(self._finished, "slices"))
-
-    @property
-    def _finished(self) -> Location:
-        assert self.work is not None, "days are gathered from finished stages"
-        return self.work
-
     @cached_property
-    def _stages(self) -> KuaiVideoStages:
+    def user_stages(self) -> KuaiVideoStages:
         return KuaiVideoStages.of(self.config)
 
 

@@ -7,15 +7,17 @@ import numpy as np
 import pyarrow as pa
 
 from exfm_ray.config import KuaiVideoData
-from exfm_ray.data.commit import Stopwatch, commit
+from exfm_ray.data.commit import Stopwatch
 from exfm_ray.data.distinct_rows import distinct_rows
+from exfm_ray.data.groups import commit_groups
 from exfm_ray.data.input_files import identity
 from exfm_ray.data.kuaivideo_files import ITEM, LABELS, LISTS, KuaiVideoFiles, find_kuaivideo, read_rows_of
 from exfm_ray.data.kuaivideo_users import past_items
 from exfm_ray.data.line_ranges import LineRange
 from exfm_ray.data.location import Location
-from exfm_ray.data.source import Stage, piece_directory
+from exfm_ray.data.source import Stage
 from exfm_ray.data.user_buckets import bucket_count, read_bucket, write_buckets
+from exfm_ray.data.user_event_source import UserEventStages
 from exfm_ray.data.user_events import BEGIN, END, PLACE, TIME, USER, commit_slices, commit_user_events, distinct_values
 
 RANGE_BYTES = 128 * 2**20
@@ -26,13 +28,11 @@ SHARE_WITHOUT_LISTS = 1 / 8
 
 
 @dataclass(frozen=True)
-class KuaiVideoStages:
+class KuaiVideoStages(UserEventStages):
     """Rows by bucket of users → events per bucket → time slices."""
 
     config: KuaiVideoData
     files: KuaiVideoFiles
-    identity: str
-    buckets: int
     ranges: tuple[tuple[int, LineRange], ...]
     """each with the index of its file"""
 
@@ -42,33 +42,20 @@ class KuaiVideoStages:
         kept = SHARE_WITHOUT_LISTS if files.layout == "x1" and not files.lists else 1
         ranges = ((index, lines) for index, table in enumerate(files.tables) for lines in table.ranges(RANGE_BYTES))
         known_by = identity(files.places, config.model_dump_json())
-        return cls(config, files, known_by, bucket_count(files.places, kept), tuple(ranges))
+        return cls(known_by, bucket_count(files.places, kept), config, files, tuple(ranges))
 
     def stages(self) -> tuple[Stage, ...]:
         return (
-            Stage(self._name("log"), len(self.ranges), self.make_log),
-            Stage(self._name("users"), self.buckets, self.make_users),
-            Stage(self._name("slices"), 1, self.make_slices),
+            Stage(self.name("log"), len(self.ranges), self.make_log),
+            Stage(self.name("users"), self.buckets, self.make_users),
+            Stage(self.name("slices"), 1, self.make_slices),
         )
-
-    def _name(self, stage: str) -> str:
-        return f"{self.identity}/{stage}"
-
-    def directory(self, work: Location, stage: str, piece: int = 0) -> Location:
-        return piece_directory(work, self._name(stage), piece)
-
-    def users(self, work: Location) -> list[Location]:
-        """The events of each bucket."""
-        return [self.directory(work, "users", bucket) for bucket in range(self.buckets)]
 
     def make_log(self, work: Location, piece: int) -> None:
         stopwatch, directory = Stopwatch.start(), self.directory(work, "log", piece)
         tables = _gathered(read_rows_of(self.files, *self.ranges[piece]))
-        files = [
-            write_buckets(directory, part, table, table[USER].to_numpy(), self.buckets)
-            for part, table in enumerate(tables)
-        ]
-        commit(directory, files, {}, stopwatch)
+        files = [write_buckets(directory, table, table[USER].to_numpy(), self.buckets) for table in tables]
+        commit_groups(directory, files, {}, stopwatch)
 
     def make_users(self, work: Location, bucket: int) -> None:
         stopwatch = Stopwatch.start()

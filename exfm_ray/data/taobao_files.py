@@ -3,10 +3,12 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import date
+from typing import get_args
 
 import pyarrow as pa
 
 from exfm_ray.config import TaobaoData
+from exfm_ray.config.taobao import TaobaoDomainColumn
 from exfm_ray.data.location import Location
 from exfm_ray.data.text_table import TextTable, text_table
 from exfm_ray.errors import UserError
@@ -14,16 +16,7 @@ from exfm_ray.errors import UserError
 IMPRESSIONS, ADS, USERS, BEHAVIORS = "raw_sample.csv", "ad_feature.csv", "user_profile.csv", "behavior_log.csv"
 X1_TRAIN, X1_TEST = "train.csv", "test.csv"
 
-USER_ATTRIBUTES = (
-    "cms_segid",
-    "cms_group_id",
-    "final_gender_code",
-    "age_level",
-    "pvalue_level",
-    "shopping_level",
-    "occupation",
-    "new_user_class_level",
-)
+USER_ATTRIBUTES = tuple(column for column in get_args(TaobaoDomainColumn) if column != "pid")
 AD_IDS = ("cate_id", "campaign_id", "customer", "brand")
 HISTORIES = ("cate_his", "brand_his", "btag_his")
 

@@ -1,17 +1,13 @@
-"""A log scattered by user: what is needed of one user lies together, however large the log is.
-
-Rows of many users are written as one Parquet file whose row group b holds the rows of bucket b, so that a bucket is
-read from every file without the rest of it.
-"""
+"""A log scattered by user: what is needed of one user lies together, however large the log is."""
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from exfm_ray.data.commit import CommittedFile, require, write_file
+from exfm_ray.data.commit import require
+from exfm_ray.data.groups import GroupFile, read_group, scattered, write_groups
 from exfm_ray.data.hashing import mixed
 from exfm_ray.data.location import Location
 
@@ -31,33 +27,18 @@ def bucket_count(files: Iterable[Location], kept: float = 1) -> int:
     return int(np.clip(-(-sum(sizes) * kept // BYTES_PER_BUCKET), 1, MOST_BUCKETS))
 
 
-def write_buckets(
-    directory: Location, part: int, table: pa.Table, users: NDArray[np.int64], buckets: int
-) -> CommittedFile:
-    """Write rows so that each bucket can be read alone; rows of a bucket keep their order.
+def write_buckets(directory: Location, table: pa.Table, users: NDArray[np.int64], buckets: int) -> GroupFile:
+    """Write rows as groups of which each is a bucket; rows of a bucket keep their order.
 
     Args:
-        part: place of the file in the log's order.
         table: N rows.
         users: (N,) whose rows they are.
     """
-    bucket = (mixed(users.astype(np.uint64)) % np.uint64(buckets)).astype(np.int64)
-    ordered = table.take(np.argsort(bucket, kind="stable"))
-    ends = np.cumsum(np.bincount(bucket, minlength=buckets))
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, table.schema, compression="zstd", write_page_checksum=True) as writer:
-        for begin, end in zip(np.append(0, ends[:-1]).tolist(), ends.tolist(), strict=True):
-            writer.write_table(ordered.slice(begin, end - begin), row_group_size=max(1, end - begin))
-    return write_file(directory, f"part-{part:05d}", ".parquet", sink.getvalue().to_pybytes(), table.num_rows)
+    bucket = (mixed(users.astype(np.uint64)) % np.uint64(buckets)).astype(np.uint16)
+    return write_groups(directory, scattered(table, bucket, buckets))
 
 
 def read_bucket(directories: Sequence[Location], bucket: int) -> pa.Table:
-    """The rows of one bucket from committed directories, in order."""
-    tables = []
-    for directory in directories:
-        for file in require(directory).files:
-            system, path = (directory / file.name).opened()
-            with system.open_input_file(path) as source:
-                parquet = pq.ParquetFile(source, page_checksum_verification=True)
-                tables.append(parquet.read_row_group(bucket))
-    return pa.concat_tables(tables).combine_chunks()
+    """The rows of one bucket from committed pieces, in order; at least one of these has rows."""
+    pieces = [read_group(directory, bucket) for directory in directories if require(directory).files]
+    return pa.concat_tables(pieces).combine_chunks()

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 
 from exfm_ray.data import user_buckets
-from exfm_ray.data.commit import Stopwatch, commit
+from exfm_ray.data.commit import Stopwatch
+from exfm_ray.data.groups import commit_groups
 from exfm_ray.data.location import Location
 from exfm_ray.data.user_buckets import bucket_count, read_bucket, write_buckets
 
@@ -20,8 +21,8 @@ def test_each_user_is_in_one_bucket_with_all_rows_in_order(tmp_path: Path) -> No
             users = rng.integers(-20, 20, 100)
             row = np.arange(100) + 1_000 * part + 10_000 * piece
             tables.append(pa.table({"user": users, "row": row, "list": [[int(user)] for user in users]}))
-            files.append(write_buckets(directory, part, tables[-1], users, 7))
-        commit(directory, files, {}, Stopwatch.start())
+            files.append(write_buckets(directory, tables[-1], users, 7))
+        commit_groups(directory, files, {}, Stopwatch.start())
         pieces.append(directory)
     buckets = [read_bucket(pieces, bucket) for bucket in range(7)]
     found = [set(bucket["user"].to_pylist()) for bucket in buckets]
@@ -34,8 +35,8 @@ def test_each_user_is_in_one_bucket_with_all_rows_in_order(tmp_path: Path) -> No
 
 def test_empty_buckets_keep_their_columns(tmp_path: Path) -> None:
     directory, users = Location.of(str(tmp_path)), np.array([5, 5])
-    file = write_buckets(directory, 0, pa.table({"user": users}), users, 50)
-    commit(directory, [file], {}, Stopwatch.start())
+    file = write_buckets(directory, pa.table({"user": users}), users, 50)
+    commit_groups(directory, [file], {}, Stopwatch.start())
     rows = [read_bucket([directory], bucket).num_rows for bucket in range(50)]
     assert sorted(rows) == [0] * 49 + [2]
     assert read_bucket([directory], rows.index(0)).schema.names == ["user"]
