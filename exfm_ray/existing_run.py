@@ -10,12 +10,15 @@ def experiment_of(run: RunDirectory) -> Experiment:
     """The run as far as it has come, without a look at the raw data that its days were made from.
 
     Raises:
-        UserError: it is no run directory, the run of a theorem, or its days are gone.
+        UserError: it is no run directory, the run of a theorem or of a grid, or its days are gone.
     """
     if not run.recipe_file.is_file():
         raise UserError(f"RUN: {run.root} has no recipe.yaml, so it is no run directory; give the --out of an exfm run")
     if run.is_of_a_theorem():
         raise UserError(f"RUN: {run.root} is the run of a theorem, which publishes no model; give one of a simulation")
+    if run.is_of_a_grid():
+        names = ", ".join(simulation.root.name for simulation in run.fms())
+        raise UserError(f"RUN: {run.root} is a grid of several FMs; give one of its simulations: {names}")
     if not (run.days / SCHEMA_FILE).is_file():
         raise UserError(
             f"RUN: the days of {run.root} are not at {run.days}; let `exfm run` prepare them, or put them back"

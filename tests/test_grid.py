@@ -98,6 +98,13 @@ def test_a_grid_is_refused_where_one_fm_is_meant(grid: Path) -> None:
     assert "is a grid of several FMs; name a recipe with one `fm`" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["serve {}", "export {} fam"])
+def test_one_simulation_of_a_grid_is_served_or_exported(grid: Path, command: str) -> None:
+    done = exfm(*command.format(grid).split())
+    assert done.exit_code == 2
+    assert f"RUN: {grid} is a grid of several FMs; give one of its simulations: fm=crossing, fm=plain" in done.stderr
+
+
 def test_a_wrong_field_of_a_grid_is_told(tmp_path: Path) -> None:
     recipe = tmp_path / "grid.yaml"
     recipe.write_text(yaml.safe_dump(grid_content(paper="table9")))
