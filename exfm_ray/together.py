@@ -1,16 +1,23 @@
 """Steps that run beside each other in one driver."""
 
 import queue
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Ended = queue.SimpleQueue[BaseException | None]
 
 
 def together(*steps: Callable[[], None]) -> None:
     """Run the steps in threads until all have ended; the first failure is raised at once and the others are left.
 
     The threads are daemons: a step that waits for another one's work must not keep a failed process alive.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
     """
-    ended: queue.Queue[BaseException | None] = queue.Queue()
+    ended: Ended = queue.SimpleQueue()
 
     def run(step: Callable[[], None]) -> None:
         try:
@@ -20,15 +27,29 @@ def together(*steps: Callable[[], None]) -> None:
         else:
             ended.put(None)
 
-    for step in steps:
-        threading.Thread(target=run, args=(step,), daemon=True).start()
-    for _ in steps:
-        failure = _next(ended)
-        if failure is not None:
-            raise failure
+    with _interrupts_told(ended):
+        for step in steps:
+            threading.Thread(target=run, args=(step,), daemon=True).start()
+        for _ in steps:
+            failure = _next(ended)
+            if failure is not None:
+                raise failure
 
 
-def _next(ended: "queue.Queue[BaseException | None]") -> BaseException | None:
+@contextmanager
+def _interrupts_told(ended: Ended) -> Iterator[None]:
+    """Ctrl-C as one more message. An exception that it raised could fall into a finalizer, where it would be lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: ended.put(KeyboardInterrupt()))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _next(ended: Ended) -> BaseException | None:
     while True:
         try:
             return ended.get(timeout=0.5)  # short, so that Ctrl-C is seen

@@ -1,5 +1,7 @@
 """Steps beside each other: all run, and the first failure is told at once."""
 
+import os
+import signal
 import threading
 import time
 
@@ -42,3 +44,23 @@ def test_a_slow_step_is_waited_for() -> None:
 
     together(slow, lambda: None)
     assert done == [True]
+
+
+class Finalized:
+    """Is interrupted while it is finalized, where Python ignores every exception."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+
+def test_an_interrupt_is_not_lost_in_a_finalizer() -> None:
+    before = signal.signal(signal.SIGALRM, lambda *_: Finalized() and None)
+    handler = signal.getsignal(signal.SIGINT)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            together(lambda: time.sleep(2))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert signal.getsignal(signal.SIGINT) is handler
