@@ -79,7 +79,7 @@ class Lookup:
         ids = [(inputs.categorical + starts).flatten()]
         ids += [s.values + start for s, start in zip(inputs.sequences, layout.sequences, strict=True)]
         rows, places = _distinct(torch.cat(ids), layout.rows)
-        categorical, *sequences = places.split([len(part) for part in ids])
+        categorical, *sequences = torch.split(places, [len(part) for part in ids])
         bags = [Bags(p, s.offsets.int()) for p, s in zip(sequences, inputs.sequences, strict=True)]
         return cls(rows, categorical.view(inputs.categorical.shape), tuple(bags))
 

@@ -6,7 +6,6 @@ value and its state, so Adam is the lazy kind. The cost of a step does not grow 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from torch import nn
@@ -51,7 +50,7 @@ class TouchedRowsOptimizer(Optimizer, ABC):
         """The state of a table that no step has changed."""
 
     @abstractmethod
-    def _change(self, state: dict[str, Any], rows: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    def _change(self, state: dict[str, torch.Tensor], rows: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         """What the rate multiplies, (U, D), from the gradient of the rows, (U, D); the state moves on."""
 
 
@@ -61,7 +60,7 @@ class RowwiseAdagrad(TouchedRowsOptimizer):
     def _start(self, table: nn.Parameter) -> dict[str, torch.Tensor]:
         return {"sum": table.new_zeros(len(table), 1)}
 
-    def _change(self, state: dict[str, Any], rows: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    def _change(self, state: dict[str, torch.Tensor], rows: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         sums = state["sum"].index_select(0, rows)
         sums += gradient.square().mean(dim=1, keepdim=True)
         state["sum"].index_copy_(0, rows, sums)
@@ -74,7 +73,7 @@ class Adagrad(TouchedRowsOptimizer):
     def _start(self, table: nn.Parameter) -> dict[str, torch.Tensor]:
         return {"sum": torch.zeros_like(table)}
 
-    def _change(self, state: dict[str, Any], rows: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    def _change(self, state: dict[str, torch.Tensor], rows: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         sums = state["sum"].index_select(0, rows).addcmul_(gradient, gradient)
         state["sum"].index_copy_(0, rows, sums)
         return gradient / sums.sqrt_().add_(EPSILON_ADAGRAD)
@@ -90,7 +89,7 @@ class LazyAdam(TouchedRowsOptimizer):
             "exp_avg_sq": torch.zeros_like(table),
         }
 
-    def _change(self, state: dict[str, Any], rows: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    def _change(self, state: dict[str, torch.Tensor], rows: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         state["step"] += 1
         first, second = (1 - beta ** int(state["step"]) for beta in BETAS)
         mean = state["exp_avg"].index_select(0, rows).lerp_(gradient, 1 - BETAS[0])
