@@ -12,14 +12,27 @@ from exfm_ray.config.section import Name, Positive, Section, Width
 from exfm_ray.config.vocabulary import VocabularyConfig
 from exfm_ray.schema import METHODS, Method
 
+ADAGRAD_RATE = 0.05
+
 
 class OptimizerConfig(Section):
     """Adam for the dense part; embedding tables are updated only where a batch touches them."""
 
     learning_rate: Positive = 2e-3
-    embedding: Literal["lazy_adam", "adagrad"] = "lazy_adam"
-    embedding_learning_rate: Positive | None = Field(default=None, description="as learning_rate where it is left out")
+    embedding: Literal["rowwise_adagrad", "adagrad", "lazy_adam"] = Field(
+        default="rowwise_adagrad", description="of tables: Adagrad with a state per row or per number, or lazy Adam"
+    )
+    embedding_learning_rate: Positive | None = Field(
+        default=None, description=f"left out: {ADAGRAD_RATE} for Adagrad, learning_rate for lazy_adam"
+    )
     batch_size: int = Field(default=512, ge=1, le=1_048_576, description="rows")
+
+    @property
+    def table_rate(self) -> float:
+        """The learning rate of embedding tables. Adagrad's is no multiple of Adam's, so it has a default of its own."""
+        if self.embedding_learning_rate is not None:
+            return self.embedding_learning_rate
+        return self.learning_rate if self.embedding == "lazy_adam" else ADAGRAD_RATE
 
 
 class FoundationModelConfig(Section):
