@@ -86,6 +86,18 @@ class VerticalModelConfig(Section):
     )
 
 
+class VariantConfig(Section):
+    """One training of a VM: how it is configured, by which method it is distilled, and from which seed it starts.
+
+    A run directory finds its checkpoint, snapshots and results by name, method and seed, which therefore stand for one
+    configuration there. `vm.distill` holds as it is: nothing of it is inherited from a recipe.
+    """
+
+    vm: VerticalModelConfig
+    method: Method
+    seed: int = Field(ge=0, le=2**31)
+
+
 FIRST_WINDOW_DAY = 5
 """of the paper's 8-day protocol: the FM is trained on days 1 to 4 before its first supervision"""
 
@@ -220,6 +232,15 @@ class SimulationSections(Section):
 
     def methods_of(self, vm: VerticalModelConfig) -> tuple[Method, ...]:
         return vm.methods if vm.methods is not None else self.methods
+
+    def variants(self) -> tuple[VariantConfig, ...]:
+        """Every VM by every method from every seed, in the order of results.jsonl."""
+        return tuple(
+            VariantConfig(vm=vm, method=method, seed=seed)
+            for vm in self.vms
+            for method in self.methods_of(vm)
+            for seed in self.seeds
+        )
 
 
 class Recipe(SimulationSections):

@@ -31,6 +31,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def to(self, device: torch.device) -> "Batch":
+        fm_probs = None if self.fm_probs is None else self.fm_probs.to(device)
+        return Batch(self.inputs.to(device), self.labels.to(device), fm_probs)
+
     def rows(self, start: int, stop: int) -> "Batch":
         fm_probs = None if self.fm_probs is None else self.fm_probs[start:stop]
         return Batch(self.inputs.rows(start, stop), self.labels[start:stop], fm_probs)
