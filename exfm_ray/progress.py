@@ -48,7 +48,7 @@ class Phase:
 def phases(experiment: Experiment, *, preparing: bool) -> list[Phase]:
     """All that a run has to commit, in the order of the picture."""
     days = [Location(experiment.dataset).day(day) for day in range(1, experiment.days + 1)] if preparing else []
-    vocabularies = [experiment.run.vocabulary.day(day) for day in experiment.counted_days]
+    vocabularies = [experiment.vocabulary.day(day) for day in experiment.counted_days]
     feedback = [experiment.run.feedback.day(day) for day in experiment.joined_days]
     fm = [experiment.snapshots.day(day) for day in experiment.fm_days]
     supervision = [experiment.supervision(day) for day in experiment.supervised_days]
