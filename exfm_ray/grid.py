@@ -13,6 +13,7 @@ from exfm_ray.data.partitions import committed_days
 from exfm_ray.data.prepare import WORK, Spread, prepare
 from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.preflight import check_recipe
+from exfm_ray.progress import day_phases, watching
 from exfm_ray.run_start import claim_run, holding
 from exfm_ray.simulation import check_doors, is_large, simulate_on
 
@@ -32,7 +33,7 @@ def run_grid(grid: GridRecipe, run: RunDirectory, address: str | None, console: 
     check_doors(recipes[0], address)
     with holding(run.root), shared_cluster(recipes, address) as cluster:
         claim_run(run, grid, data.prepared)
-        prepare_grid_days(grid, data, run, cluster)
+        prepare_grid_days(grid, data, run, cluster, console)
         shared = Dataset(data.schema, data.days, prepared=run.days)
         for recipe in recipes:
             console.print(f"{recipe.fm.name}: teaches {len(recipe.vms)} VMs", highlight=False)
@@ -42,12 +43,15 @@ def run_grid(grid: GridRecipe, run: RunDirectory, address: str | None, console: 
         run.results_file.write(lines)
 
 
-def prepare_grid_days(grid: GridRecipe, data: Dataset, run: RunDirectory, cluster: SharedCluster) -> None:
+def prepare_grid_days(
+    grid: GridRecipe, data: Dataset, run: RunDirectory, cluster: SharedCluster, console: Console
+) -> None:
     """Make the days that all simulations share, over all cores where they are worth it."""
     if data.source is None:
         return
     spread: Spread = map
     if grid.resources.mode == "ray" and is_large(grid.data, data) and len(committed_days(run.days)) < data.days:
         spread = cluster.spread(run.local_directory() / "logs")
-    prepare(data.source, run.days, spread=spread)
+    with watching(day_phases(data.source, run.days), console):
+        prepare(data.source, run.days, spread=spread)
     (run.days / WORK).delete()

@@ -20,7 +20,7 @@ from exfm_ray.data.prepare import WORK, Spread, prepare
 from exfm_ray.data.run_directory import Outcome, RunDirectory
 from exfm_ray.data.source import StagedSource
 from exfm_ray.preflight import check_recipe
-from exfm_ray.progress import watching
+from exfm_ray.progress import run_phases, watching
 from exfm_ray.quiet import quieten
 from exfm_ray.run_start import claim_run, holding
 from exfm_ray.together import together
@@ -81,7 +81,7 @@ def simulate_on(
             days=data.days,
             shared_vocabulary=run.vocabulary.uri,
         )
-        with watching(experiment, console, preparing=data.source is not None):
+        with watching(run_phases(experiment, data.source), console):
             if not is_finished(experiment):
                 produce(experiment, data, cluster)
         write_results(experiment)
