@@ -26,6 +26,8 @@ class Experiment(BaseModel):
     dataset: str
     data_schema: Schema
     days: int
+    shared_vocabulary: str | None = None
+    """where the vocabularies of several runs are; None: in the run"""
 
     @property
     def run(self) -> RunDirectory:
@@ -86,6 +88,11 @@ class Experiment(BaseModel):
     def joined_days(self) -> list[int]:
         """Days whose labels are joined: those that a model trains on, where there is a feedback window."""
         return sorted({*self.fm_days, *self.vm_days}) if self.recipe.das.feedback is not None else []
+
+    @property
+    def vocabulary(self) -> Location:
+        """What is known of the ids by the end of each day."""
+        return Location(self.shared_vocabulary) if self.shared_vocabulary else Location(self.root) / "vocabulary"
 
     @property
     def inputs(self) -> Schema:
