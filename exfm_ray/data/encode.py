@@ -46,12 +46,13 @@ def encode(table: pa.Table, schema: Schema, vocabularies: Vocabularies = NO_VOCA
     for index, feature in enumerate(categorical_features):
         raw = column(table, feature.name).astype(np.int64, copy=False)
         categorical[:, index] = _rows_of(raw, feature, vocabularies)
-    numeric = np.empty((table.num_rows, len(numeric_features)), dtype=np.float32)
+    # torch's own memory always begins at a multiple of 64 bytes; products may round by where their factors lie
+    numeric = torch.empty(table.num_rows, len(numeric_features))
     for index, feature in enumerate(numeric_features):
-        numeric[:, index] = column(table, feature.name)
+        numeric.numpy()[:, index] = column(table, feature.name)
     return Inputs(
         categorical=torch.from_numpy(categorical),
-        numeric=torch.from_numpy(numeric),
+        numeric=numeric,
         sequences=tuple(
             _sequence(table, f.name, table_of[f.shares or ""], vocabularies) for f in schema.of_kind("sequence")
         ),
