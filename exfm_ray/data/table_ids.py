@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from exfm_ray.config import TableData
+from exfm_ray.config import CsvData, ParquetData
 from exfm_ray.data.commit import Stopwatch, commit, require
 from exfm_ray.data.groups import commit_groups, read_group, scattered, write_groups
 from exfm_ray.data.hashing import mixed
@@ -51,7 +51,11 @@ def _buckets_of(ids: NDArray[np.int64], buckets: int) -> NDArray[np.uint16]:
 
 
 def commit_distinct(
-    config: TableData, pieces: Sequence[Piece], scattered_ids: Sequence[Location], bucket: int, directory: Location
+    config: CsvData | ParquetData,
+    pieces: Sequence[Piece],
+    scattered_ids: Sequence[Location],
+    bucket: int,
+    directory: Location,
 ) -> None:
     """Say that no id of a bucket is there twice.
 
@@ -80,7 +84,7 @@ def _read(directory: Location, bucket: int) -> NDArray[np.int64]:
     return np.asarray(read_group(directory, bucket)[EVENT_ID].to_numpy())
 
 
-def _places(config: TableData, number: int, piece: Piece, wanted: int) -> Iterator[tuple[str, str]]:
+def _places(config: CsvData | ParquetData, number: int, piece: Piece, wanted: int) -> Iterator[tuple[str, str]]:
     """What stands in the cells that mean an id, and where, in events of the days; reads the piece again."""
     assert config.event_id is not None
     reader = EventReader(config, Tally(), number)
@@ -91,7 +95,7 @@ def _places(config: TableData, number: int, piece: Piece, wanted: int) -> Iterat
             yield repr(shown(cells.values[row].as_py())), f"{chunk.place}, {chunk.row_name(row)}"
 
 
-def _mistake(config: TableData, first: tuple[str, str], second: tuple[str, str]) -> UserError:
+def _mistake(config: CsvData | ParquetData, first: tuple[str, str], second: tuple[str, str]) -> UserError:
     held = f"{first[0]} in {first[1]}, and "
     held += f"in {second[1]}" if first[0] == second[0] else f"{second[0]}, which is the same id, in {second[1]}"
     return UserError(
