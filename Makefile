@@ -4,8 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 OUT ?= runs/quickstart
+BENCH := .bench
+FUXICTR ?= https://github.com/reczoo/FuxiCTR
+FUXICTR_COMMIT := 0245987fdc1d43c36164ea496a02324885a8557a
 
-.PHONY: quickstart test test-slow lint browser zookeeper s3 install
+.PHONY: quickstart test test-slow lint browser zookeeper s3 install bench-env
 
 quickstart: $(INSTALLED)  ## run the main job and say where its report is
 	$(BIN)/exfm run sims/quickstart.yaml --out $(OUT)
@@ -42,6 +45,16 @@ s3:
 	  { $(PYTHON) -m venv .s3 && \
 	    .s3/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/s3_server.txt; } || \
 	  echo "An S3-compatible server cannot be installed: the tests on S3 are skipped"
+
+# The libraries that benchmarks compare with, in an environment of their own because some need older packages than the
+# project; torch, Ray and all else come from the project's. FuxiCTR's package lacks its models: they are in its repository.
+bench-env: $(INSTALLED)
+	test -x $(BENCH)/bin/python || $(BIN)/python -m venv $(BENCH)
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > "$$($(BENCH)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement benchmarks/requirements.txt
+	test -d $(BENCH)/FuxiCTR || git clone --quiet --no-checkout $(FUXICTR) $(BENCH)/FuxiCTR
+	git -C $(BENCH)/FuxiCTR checkout --quiet $(FUXICTR_COMMIT)
 
 install: $(INSTALLED)
 

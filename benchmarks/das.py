@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,16 +22,17 @@ from typing import Any
 import numpy as np
 import psutil
 import pyarrow.parquet as pq
-from das_data import SUPERVISED_DAY, Setting, prepare
+from das_data import SUPERVISED_DAY, prepare
 from machine import describe_machine
-from processes import Usage, watching
+from processes import AskedProcess, Usage, watching
+from taobao_shape import Features
 
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.partitions import read_rows
 from exfm_ray.schema import EVENT_ID
 
 HERE = Path(__file__).parent
-SETTINGS: tuple[Setting, ...] = ("seq", "cat20")
+SETTINGS: tuple[Features, ...] = ("seq", "cat20")
 FULL_ROWS, QUICK_ROWS = 1_000_000, 131_072
 FULL_ROUNDS, QUICK_ROUNDS = 3, 2
 PROBABILITY_TOLERANCE = 1e-5
@@ -52,40 +52,27 @@ class Side:
     """A process that does the day once whenever it is told to."""
 
     def __init__(self, script: str, *arguments: str, kind_of: Callable[[psutil.Process], str]) -> None:
-        command = [sys.executable, str(HERE / script), *arguments]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._script, self._kind_of = script, kind_of
-        self._read()
+        self._asked = AskedProcess([sys.executable, str(HERE / script), *arguments])
+        self._kind_of = kind_of
+        self._asked.read()
 
     def ask(self, what: str) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(what + "\n")
-        self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._read())
+        answer: dict[str, Any] = json.loads(self._asked.ask(what))
         return answer
 
     def round(self) -> Round:
-        with watching(self._process.pid, self._kind_of) as usage:
+        with watching(self._asked.process_id, self._kind_of) as usage:
             answer = self.ask("round")
         return Round(answer["seconds"], usage())
 
     def idle(self) -> float:
         """CPU seconds per second that it uses when it has nothing to do."""
-        with watching(self._process.pid, self._kind_of) as usage:
+        with watching(self._asked.process_id, self._kind_of) as usage:
             time.sleep(IDLE_SECONDS)
         return usage().all_cpu_seconds / IDLE_SECONDS
 
-    def _read(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self._script} ended with {self._process.wait()}")
-        return line
-
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=120)
+        self._asked.close()
 
 
 def kind_of_ray_process(process: psutil.Process) -> str:
@@ -105,7 +92,7 @@ def kind_of_ray_process(process: psutil.Process) -> str:
 class Comparison:
     """All rounds of one setting."""
 
-    setting: Setting
+    setting: Features
     rows: int
     ours: list[Round]
     theirs: list[Round]
@@ -184,7 +171,7 @@ def _listed(figures: Mapping[str, float], form: str) -> str:
     return ", ".join(f"{what} {figure:{form}}" for what, figure in ordered)
 
 
-def compare(setting: Setting, rows: int, rounds: int) -> Comparison:
+def compare(setting: Features, rows: int, rounds: int) -> Comparison:
     """Both sides in alternating rounds over the same day."""
     with tempfile.TemporaryDirectory() as place:
         experiment = prepare(Path(place), setting, rows)
@@ -229,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.json.write_text(json.dumps({"machine": machine, "rows": found}, indent=1) + "\n")
 
 
-def _measured(setting: Setting, rows: int, rounds: int) -> list[dict[str, Any]]:
+def _measured(setting: Features, rows: int, rounds: int) -> list[dict[str, Any]]:
     load_before = os.getloadavg()[0]
     comparison = compare(setting, rows, rounds)
     load = f"load average {load_before:.1f} before, {os.getloadavg()[0]:.1f} after"

@@ -7,62 +7,29 @@ Vocabularies and the DCNv2 are those that BARS publishes for TaobaoAd_x1: embedd
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
+from taobao_shape import Features, schema_of, synthetic_rows
 
 from exfm_ray.config import DcnV2Model, Recipe
 from exfm_ray.data.commit import Stopwatch
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
-from exfm_ray.data.partitions import arrow_schema, write_partition, write_schema
+from exfm_ray.data.partitions import write_partition, write_schema
 from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts
 from exfm_ray.models.build import build_model, seeded
 from exfm_ray.models.model import Model
-from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, STAGE, Feature, Schema
-
-Setting = Literal["seq", "cat20"]
+from exfm_ray.schema import Schema
 
 SUPERVISED_DAY, SNAPSHOT_DAY = 2, 1
 FILES = 4
-HISTORY_LENGTH = 50
-VOCABULARY = {
-    "user": 403_958,
-    "adgroup": 246_851,
-    "cate": 11_330,
-    "campaign": 191_771,
-    "customer": 132_136,
-    "brand": 308_870,
-    "cms_segid": 99,
-    "cms_group": 15,
-    "gender": 4,
-    "age": 9,
-    "pvalue": 6,
-    "shopping": 5,
-    "occupation": 4,
-    "class": 7,
-    "pid": 4,
-    "btag": 6,
-}
-HISTORIES = {"cate_his": "cate", "brand_his": "brand", "btag_his": "btag"}
-INSTEAD_OF_HISTORIES = {"cate_last": 11_330, "brand_last": 308_870, "btag_last": 6, "price_bucket": 1_000}
 MODEL = DcnV2Model(embedding_dim=32, cross_layers=4, hidden=(512, 256, 128), dropout=0.1)
 PARAMETERS = {"seq": 43_576_577, "cat20": 53_855_137}
 
 
-def schema_of(setting: Setting) -> Schema:
-    vocabulary = VOCABULARY if setting == "seq" else VOCABULARY | INSTEAD_OF_HISTORIES
-    features = [Feature(name=n, kind="categorical", rows=rows, encoding="identity") for n, rows in vocabulary.items()]
-    if setting == "seq":
-        features.append(Feature(name="price", kind="numeric"))
-        features += [Feature(name=name, kind="sequence", shares=shares) for name, shares in HISTORIES.items()]
-    return Schema(features=tuple(features), tasks=("click",), domains=("a", "b", "c"), stages=("later",))
-
-
-def prepare(place: Path, setting: Setting, rows: int) -> Experiment:
+def prepare(place: Path, setting: Features, rows: int) -> Experiment:
     """Write the day partition and publish the FM, both through the project's own code."""
     schema, dataset = schema_of(setting), Location.of(str(place / "days"))
     recipe = Recipe.model_validate(
@@ -93,7 +60,7 @@ def prepare(place: Path, setting: Setting, rows: int) -> Experiment:
     return experiment
 
 
-def foundation_model(setting: Setting, experiment: Experiment) -> Model:
+def foundation_model(setting: Features, experiment: Experiment) -> Model:
     """The untrained FM, its tables drawn widely enough that rows differ in their probabilities."""
     model = seeded(lambda: build_model(MODEL, experiment.fm_traffic().schema, 1), 0, "fm")
     assert model.parameter_count() == PARAMETERS[setting], model.parameter_count()
@@ -107,35 +74,4 @@ def foundation_model(setting: Setting, experiment: Experiment) -> Model:
 def _slices(schema: Schema, rows: int) -> Iterator[pa.Table]:
     edges = np.linspace(0, rows, FILES + 1).astype(np.int64)
     for first, last in pairwise(edges):
-        yield _rows(schema, int(first), int(last))
-
-
-def _rows(schema: Schema, first: int, last: int) -> pa.Table:
-    """Rows of ids `first` up to `last`; ids of features follow Zipf's law with exponent 1."""
-    generator, count = np.random.default_rng(first), last - first
-    rows_of = {feature.name: feature.rows for feature in schema.of_kind("categorical")}
-    columns: dict[str, pa.Array | NDArray[np.generic]] = {
-        EVENT_ID: np.arange(first, last),
-        EVENT_TIME: np.arange(first, last),
-        DOMAIN: generator.integers(0, len(schema.domains), count).astype(np.int16),
-        STAGE: np.zeros(count, np.int16),
-        "label_click": (generator.random(count) < 0.05).astype(np.int8),
-    }
-    for feature in schema.features:
-        match feature.kind:
-            case "categorical":
-                columns[feature.name] = _zipf(generator, feature.rows, count)
-            case "numeric":
-                columns[feature.name] = generator.random(count, dtype=np.float32)
-            case "sequence":
-                values = _zipf(generator, rows_of[feature.shares or ""], count * HISTORY_LENGTH)
-                offsets = np.arange(0, len(values) + 1, HISTORY_LENGTH, dtype=np.int32)
-                columns[feature.name] = pa.ListArray.from_arrays(offsets, values)
-    expected = arrow_schema(schema)
-    return pa.table({name: columns[name] for name in expected.names}, schema=expected)
-
-
-def _zipf(generator: np.random.Generator, rows: int, count: int) -> NDArray[np.int64]:
-    """Ids from 1 to rows − 1 where there are that many, the k-th about as often as 1 / k."""
-    ids: NDArray[np.int64] = np.minimum(np.exp(generator.random(count) * np.log(rows)), rows - 1).astype(np.int64)
-    return ids
+        yield synthetic_rows(schema, int(first), int(last))

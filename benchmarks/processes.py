@@ -1,14 +1,70 @@
-"""What a process and all that it started use: CPU seconds by kind of process, and memory."""
+"""A process that is asked for its work line by line, and what a process and all that it started use."""
 
+import subprocess
+import tempfile
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import psutil
 
 SAMPLE_SECONDS = 2.0
+END_SECONDS = 120
+
+
+class AskedProcess:
+    """A process that reads what to do from its standard input and answers each line with one of its own."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        """
+        Args:
+            environment: its variables; those of this process where it is left out.
+        """
+        self._command, self._errors = command, tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=None if environment is None else dict(environment),
+        )
+
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
+
+    def ask(self, what: str) -> str:
+        """The answer to one line.
+
+        Raises:
+            RuntimeError: the process ended; its last words are told.
+        """
+        assert self._process.stdin is not None
+        self._process.stdin.write(what + "\n")
+        self._process.stdin.flush()
+        return self.read()
+
+    def read(self) -> str:
+        """Its next line, as `ask` tells it."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            code = self._process.wait()
+            self._errors.seek(0)
+            raise RuntimeError(f"{' '.join(self._command)[:200]} ended with {code}: {self._errors.read()[-2_000:]}")
+        return line
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=END_SECONDS)
+        finally:
+            self._process.kill()
+            self._errors.close()
 
 
 @dataclass

@@ -19,12 +19,16 @@ CONNECT_SECONDS = 10
 
 
 def fleet_workers(recipe: Recipe, cpus: float) -> int:
-    """How many workers share the VMs: as the recipe says, or as many as CPUs are left for."""
+    """How many workers share the variants of the VMs: as the recipe says, or as many as CPUs are left for.
+
+    With GPUs no more than there are VMs: a core trains one variant at a time, but a GPU has room for many.
+    """
     wanted = recipe.resources.fleet_workers
     if wanted != "auto":
-        return min(wanted, len(recipe.vms))
+        return min(wanted, len(recipe.variants()))
     left = int(cpus) - 1 - most_replicas(recipe)
-    return max(1, min(len(recipe.vms), left))
+    pieces = len(recipe.vms if recipe.resources.gpus_per_vm else recipe.variants())
+    return max(1, min(pieces, left))
 
 
 def most_replicas(recipe: Recipe) -> int:
