@@ -18,10 +18,11 @@ from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.prepare import WORK, Spread, prepare
 from exfm_ray.data.run_directory import Outcome, RunDirectory
-from exfm_ray.data.source import StagedSource
+from exfm_ray.data.source import most_pieces
 from exfm_ray.preflight import check_recipe
-from exfm_ray.progress import run_phases, watching
+from exfm_ray.progress import watching
 from exfm_ray.quiet import quieten
+from exfm_ray.run_progress import run_phases
 from exfm_ray.run_start import claim_run, holding
 from exfm_ray.together import together
 
@@ -120,7 +121,7 @@ def is_large(config: DataConfig, data: Dataset) -> bool:
     """Whether days are worth the processes of a cluster to be made in."""
     if isinstance(config, DriftData):
         return config.events_per_day > ROWS_WORTH_SPREADING
-    return isinstance(data.source, StagedSource)
+    return data.source is not None and most_pieces(data.source) > 1
 
 
 def _prepare_days(experiment: Experiment, data: Dataset, spread: Spread) -> None:
