@@ -7,12 +7,12 @@ from contextlib import ExitStack
 
 from rich.console import Console
 
-from exfm_ray.cluster import task_cluster
+from exfm_ray.cluster import machine_memory, task_cluster
 from exfm_ray.config import GridRecipe
 from exfm_ray.data.dataset import Dataset, open_dataset
 from exfm_ray.data.prepare import WORK, Spread, prepare
 from exfm_ray.data.run_directory import RunDirectory
-from exfm_ray.preflight import check_recipe
+from exfm_ray.preflight import check_memory, check_recipe
 from exfm_ray.run_start import claim_run, holding
 from exfm_ray.simulation import check_doors, is_large, simulate_on
 
@@ -29,6 +29,8 @@ def run_grid(grid: GridRecipe, run: RunDirectory, address: str | None, console: 
     data, recipes = open_dataset(grid.data), grid.simulations()
     for recipe in recipes:
         check_recipe(recipe, data)
+        if address is None:
+            check_memory(recipe, data, machine_memory())
     check_doors(recipes[0], address)
     with holding(run.root):
         claim_run(run, grid, data.prepared)

@@ -88,7 +88,8 @@ class Variant:
         """
         fm_prob = None if batch.fm_probs is None or self.method == "none" else batch.fm_probs[:, 0]
         optimizers = list(self.optimizers.values())
-        self.student.train()
+        if not self.student.training:  # the walk over all modules is a hundredth of a small model's step
+            self.student.train()
         train_step(self.student, batch.inputs, batch.labels[:, 0], fm_prob, optimizers, self.adapter_optimizer)
 
     def finish_day(self, day: int, rows: int, positives: int, stopwatch: Stopwatch) -> None:
