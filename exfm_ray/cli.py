@@ -244,7 +244,7 @@ def _prepare(
         config, place = read_data_section(section, edits or []), Location.of(out)
         source = raw_log(config)
         if not isinstance(source, StagedSource) or all(stage.pieces == 1 for stage in source.stages()):
-            for line in prepare_log(config, place):
+            for line in prepare_log(config, place, console=tell.console):
                 tell.line(line)
             return
         from exfm_ray.cluster import task_cluster
@@ -252,7 +252,7 @@ def _prepare(
 
         tell.logs = RunDirectory(place).local_directory().with_name(f"{place.name}.logs")
         with task_cluster(address, tell.logs) as spread:
-            for line in prepare_log(config, place, spread):
+            for line in prepare_log(config, place, spread, tell.console):
                 tell.line(line)
 
 

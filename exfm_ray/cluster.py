@@ -6,7 +6,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,16 @@ CONNECT_SECONDS = 10
 
 
 def fleet_workers(recipe: Recipe, cpus: float) -> int:
-    """How many workers share the VMs: as the recipe says, or as many as CPUs are left for."""
+    """How many workers share the variants of the VMs: as the recipe says, or as many as CPUs are left for.
+
+    With GPUs no more than there are VMs: a core trains one variant at a time, but a GPU has room for many.
+    """
     wanted = recipe.resources.fleet_workers
     if wanted != "auto":
-        return min(wanted, len(recipe.vms))
+        return min(wanted, len(recipe.variants()))
     left = int(cpus) - 1 - most_replicas(recipe)
-    return max(1, min(len(recipe.vms), left))
+    pieces = len(recipe.vms if recipe.resources.gpus_per_vm else recipe.variants())
+    return max(1, min(pieces, left))
 
 
 def most_replicas(recipe: Recipe) -> int:
@@ -76,26 +80,90 @@ def gpu_places(nodes: Sequence[float], each: float) -> int:
     return sum(int(gpus // each) for gpus in nodes)
 
 
-@contextmanager
-def ray_cluster(recipe: Recipe, address: str | None, logs: Path) -> Iterator[int]:
-    """Yields the number of fleet workers.
+class SharedCluster:
+    """Ray for simulations one after the other: it starts when one first asks for it, for starting takes seconds.
 
     On this machine alone Ray is told of more CPUs than there are where the parts need them: they share the real ones.
 
-    Raises:
-        UserError: the cluster at `address` cannot be reached, or the cluster can never give what the recipe needs.
+    Args:
+        recipes: all that may ask.
+        address: of a Ray cluster; None starts one on this machine.
     """
-    with _ray_shut_down_after():
-        if address is None:
-            cores = os.cpu_count() or 1
-            # the trainer of the FM and its replica are rarely busy at once, so the fleet may have every core
-            workers = fleet_workers(recipe, cores + 1 + most_replicas(recipe))
-            _start(max(cores, needed_cpus(recipe, workers)))
-        else:
-            workers = _attach(recipe, address)
-        check_gpus(recipe, workers, _gpus_of_nodes())
+
+    def __init__(self, recipes: Sequence[Recipe], address: str | None) -> None:
+        self._recipes, self._address = recipes, address
+        self._is_open = False
+
+    def fleet_workers(self, recipe: Recipe, logs: Path) -> int:
+        """How many workers share the VMs of one of the recipes; Ray's words go to its logs from now on.
+
+        Raises:
+            UserError: the cluster cannot be reached, or can never give what one of the recipes needs.
+        """
+        self._open(logs)
+        return self._workers(recipe)
+
+    def spread(self, logs: Path) -> Spread:
+        """How to map work over every core.
+
+        Raises:
+            UserError: as `fleet_workers`.
+        """
+        self._open(logs)
+        return spread
+
+    def close(self) -> None:
+        if self._is_open:
+            import ray
+
+            with suppress(Exception):
+                ray.shutdown()
+
+    def _open(self, logs: Path) -> None:
+        if not self._is_open:
+            self._is_open = True  # also where it fails half-way
+            quieten(logs)
+            if self._address is None:
+                _start(max(os.cpu_count() or 1, *(needed_cpus(one, self._workers(one)) for one in self._recipes)))
+            else:
+                _connect(self._address)
+            for recipe in self._recipes:
+                self._check(recipe)
         _quiet_ray(logs)
-        yield workers
+
+    def _workers(self, recipe: Recipe) -> int:
+        # on this machine the trainer of the FM and its replica are rarely busy at once: the fleet may have every core
+        alone = self._address is None
+        cpus = (os.cpu_count() or 1) + 1 + most_replicas(recipe) if alone else _cluster_cpus()
+        return fleet_workers(recipe, cpus)
+
+    def _check(self, recipe: Recipe) -> None:
+        workers = self._workers(recipe)
+        needed, available = needed_cpus(recipe, workers), _cluster_cpus()
+        if needed > available:
+            raise UserError(
+                f"resources: the recipe needs {needed} CPUs at once but the cluster at {self._address!r} has "
+                f"{available:.0f}; lower fm_replicas, fm_replicas_most, fleet_workers or augment_tasks, or add nodes"
+            )
+        check_gpus(recipe, workers, _gpus_of_nodes())
+
+
+@contextmanager
+def shared_cluster(recipes: Sequence[Recipe], address: str | None) -> Iterator[SharedCluster]:
+    """Yields Ray for simulations one after the other, and shuts it down, if it was started, whatever happens."""
+    with closing(SharedCluster(recipes, address)) as cluster:
+        yield cluster
+
+
+@contextmanager
+def ray_cluster(recipe: Recipe, address: str | None, logs: Path) -> Iterator[int]:
+    """Ray for one recipe, started at once; yields the number of fleet workers.
+
+    Raises:
+        UserError: as `SharedCluster.fleet_workers`.
+    """
+    with shared_cluster((recipe,), address) as cluster:
+        yield cluster.fleet_workers(recipe, logs)
 
 
 @contextmanager
@@ -194,20 +262,6 @@ def _start(cpus: int) -> None:
         logging_level=logging.CRITICAL,
         _node_ip_address="127.0.0.1",
     )
-
-
-def _attach(recipe: Recipe, address: str) -> int:
-    """The number of fleet workers that the cluster has room for."""
-    _connect(address)
-    available = _cluster_cpus()
-    workers = fleet_workers(recipe, available)
-    needed = needed_cpus(recipe, workers)
-    if needed > available:
-        raise UserError(
-            f"resources: the recipe needs {needed} CPUs at once but the cluster at {address!r} has {available:.0f}; "
-            "lower fm_replicas, fm_replicas_most, fleet_workers or augment_tasks, or add nodes"
-        )
-    return workers
 
 
 def _connect(address: str) -> None:

@@ -30,4 +30,5 @@ def experiment_of(run: RunDirectory) -> Experiment:
         dataset=run.days.uri,
         data_schema=read_schema(run.days),
         days=max(days, default=0),
+        shared_vocabulary=run.vocabulary.uri,
     )

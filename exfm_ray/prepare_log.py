@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from rich.console import Console
+
 from exfm_ray.config import RawLogData, TableData
 from exfm_ray.data.commit import require
 from exfm_ray.data.dataset import SOURCE_FILE, raw_log
@@ -12,15 +14,19 @@ from exfm_ray.data.partitions import SCHEMA_FILE, committed_days
 from exfm_ray.data.prepare import WORK, Spread, prepare
 from exfm_ray.data.source import StagedSource
 from exfm_ray.errors import UserError
+from exfm_ray.progress import day_phases, watching
 
 SUMMARY_FILE = "summary.json"
 
 
-def prepare_log(config: RawLogData, out: Location, spread: Spread = map) -> Iterator[str]:
+def prepare_log(
+    config: RawLogData, out: Location, spread: Spread = map, console: Console | None = None
+) -> Iterator[str]:
     """Prepare what is missing; yields lines for the user.
 
     Args:
         spread: maps the work over processes.
+        console: where progress is shown; None: nowhere.
 
     Raises:
         UserError: the log lacks something, or `out` holds days that were prepared with other settings.
@@ -41,7 +47,8 @@ def prepare_log(config: RawLogData, out: Location, spread: Spread = map) -> Iter
     elif not place.is_file() and out.children():
         raise UserError(f"--out: {out} is not empty and holds no prepared data; name another directory")
     place.write(settings)
-    prepare(source, out, spread=spread)
+    with watching(day_phases(source, out), console or Console(quiet=True)):
+        prepare(source, out, spread=spread)
     work = out / WORK
     if not (out / SUMMARY_FILE).is_file():
         summary = (source.over(work) if isinstance(source, StagedSource) else source).summary()

@@ -1,8 +1,11 @@
-"""The live display of a run. It reads what is committed, so it shows what would survive if everything died now."""
+"""The live display of a run or of a preparation.
+
+It reads what is committed, so it shows what would survive if everything died now.
+"""
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -12,9 +15,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from exfm_ray.data.commit import committed, rows_worked_on
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
+from exfm_ray.data.prepare import WORK
 from exfm_ray.data.run_directory import Outcome
+from exfm_ray.data.source import DaySource, StagedSource, piece_directory
 
 POLL_SECONDS = 0.5
+LINE_SECONDS = 5.0
+"""between two lines of one phase where there is no terminal"""
+PIECES_AT_ONCE = 512
+"""Pieces are made nearly in order, so that those beyond the next so many need no look."""
 
 
 @dataclass
@@ -26,41 +35,107 @@ class Phase:
     places: list[Location]
     rows_of: Callable[[Location], int | None]
     """rows of a committed thing, None while it is not committed"""
+    after: "Phase | None" = None
+    """which must be complete before this one begins; None: it begins at once"""
+    looked_at: int | None = None
+    """how many places that have nothing yet are looked at; None: all"""
     done: dict[str, int] = field(default_factory=dict)
     before: int = 0
     """things that an earlier command committed"""
     started: float = field(default_factory=time.monotonic)
+    """on the monotonic clock, when it began or, while it has not, when it was last looked at"""
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.done) == len(self.places)
+
+    @property
+    def has_begun(self) -> bool:
+        return self.after is None or self.after.is_complete
+
+    def begin(self) -> None:
+        """Read what earlier commands have committed."""
+        self._read()
+        self.before, self.started = len(self.done), time.monotonic()
 
     def look(self) -> bool:
         """Read what is new; True where something is."""
-        seen = len(self.done)
+        if not self.has_begun:
+            self.started = time.monotonic()
+        if is_new := self._read():
+            self._end_before()
+        return is_new
+
+    def _read(self) -> bool:
+        seen, nothing = len(self.done), 0
         for place in self.places:
-            if place.uri not in self.done and (rows := self.rows_of(place)) is not None:
+            if place.uri in self.done:
+                continue
+            if (rows := self.rows_of(place)) is not None:
                 self.done[place.uri] = rows
+            elif (nothing := nothing + 1) == self.looked_at:
+                break
         return len(self.done) > seen
+
+    def _end_before(self) -> None:
+        """What it comes after is complete, though what that made may have been deleted unseen."""
+        if self.after is not None:
+            for place in self.after.places:
+                self.after.done.setdefault(place.uri, 0)
+            self.after._end_before()
 
     def rows_per_second(self) -> float:
         """Of what this command has committed."""
         rows = list(self.done.values())[self.before :]
         return sum(rows) / max(time.monotonic() - self.started, 1e-9)
 
+    def speed(self) -> str:
+        """In words; nothing where what is made has no rows."""
+        return f"{speed:,.0f} rows/s" if (speed := self.rows_per_second()) else ""
 
-def phases(experiment: Experiment, *, preparing: bool) -> list[Phase]:
-    """All that a run has to commit, in the order of the picture."""
-    days = [Location(experiment.dataset).day(day) for day in range(1, experiment.days + 1)] if preparing else []
-    vocabularies = [experiment.run.vocabulary.day(day) for day in experiment.counted_days]
+    def line(self) -> str:
+        """How far it is, how fast, and how long it will take."""
+        done, total = len(self.done), len(self.places)
+        left = (time.monotonic() - self.started) / max(done - self.before, 1) * (total - done)
+        told = [f"{self.name}: {done}/{total} {self.unit}", self.speed(), f"about {left:.0f} s left"]
+        return f"{time.strftime('%H:%M:%S')} {', '.join(filter(None, told))}"
+
+
+def run_phases(experiment: Experiment, source: DaySource | None) -> list[Phase]:
+    """All that a run has to commit, in the order of the picture.
+
+    Args:
+        source: of the days; None where they are there.
+    """
+    vocabularies = [experiment.vocabulary.day(day) for day in experiment.counted_days]
     feedback = [experiment.run.feedback.day(day) for day in experiment.joined_days]
     fm = [experiment.snapshots.day(day) for day in experiment.fm_days]
     supervision = [experiment.supervision(day) for day in experiment.supervised_days]
     found = [
-        Phase("prepare days", "days", days, _manifest_rows),
         Phase("count the vocabularies", "days", vocabularies, _manifest_rows),
         Phase("join the feedback", "days", feedback, _manifest_rows),
         Phase("train the FM", "days", fm, _manifest_rows),
         Phase("supervise", "days", supervision, _manifest_rows),
         Phase("train and evaluate VMs", "VM days", experiment.outcome_files(), _outcome_rows),
     ]
-    return [phase for phase in found if phase.places]
+    prepared = day_phases(source, Location(experiment.dataset)) if source is not None else []
+    return [*prepared, *(phase for phase in found if phase.places)]
+
+
+def day_phases(source: DaySource, dataset: Location) -> list[Phase]:
+    """All that a preparation has to commit: the pieces of each stage, where days are still missing, and the days."""
+    days = Phase("prepare days", "days", [dataset.day(day) for day in range(1, source.days + 1)], _manifest_rows)
+    days.begin()
+    if days.is_complete or not isinstance(source, StagedSource):
+        return [days]
+    found: list[Phase] = []
+    stages = source.stages()
+    for number, stage in enumerate(stages, start=1):
+        pieces = [piece_directory(dataset / WORK, stage.name, piece) for piece in range(stage.pieces)]
+        name, before = f"stage {number} of {len(stages)} ({stage.word})", found[-1] if found else None
+        found.append(Phase(name, "pieces", pieces, _manifest_rows, before, PIECES_AT_ONCE))
+    days.after = found[-1] if found else None
+    return [*found, days]
 
 
 def _manifest_rows(place: Location) -> int | None:
@@ -73,12 +148,10 @@ def _outcome_rows(place: Location) -> int | None:
 
 
 @contextmanager
-def watching(experiment: Experiment, console: Console, *, preparing: bool) -> Iterator[None]:
+def watching(shown: Sequence[Phase], console: Console) -> Iterator[None]:
     """Show progress for the time of the block: bars on a terminal, plain lines elsewhere."""
-    shown = phases(experiment, preparing=preparing)
     for phase in shown:
-        phase.look()
-        phase.before = len(phase.done)
+        phase.begin()
     stop = threading.Event()
     show = _bars if console.is_terminal else _lines
     thread = threading.Thread(target=show, args=(shown, console, stop), name="progress", daemon=True)
@@ -90,7 +163,7 @@ def watching(experiment: Experiment, console: Console, *, preparing: bool) -> It
         thread.join()
 
 
-def _bars(shown: list[Phase], console: Console, stop: threading.Event) -> None:
+def _bars(shown: Sequence[Phase], console: Console, stop: threading.Event) -> None:
     columns = (
         TextColumn("{task.description:<24}"),
         BarColumn(),
@@ -100,35 +173,41 @@ def _bars(shown: list[Phase], console: Console, stop: threading.Event) -> None:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=False) as progress:
-        tasks = [
-            progress.add_task(phase.name, total=len(phase.places), completed=phase.before, unit=phase.unit, speed="")
+        tasks = {
+            progress.add_task(
+                phase.name,
+                start=phase.has_begun,
+                total=len(phase.places),
+                completed=phase.before,
+                unit=phase.unit,
+                speed="",
+            ): phase
             for phase in shown
-        ]
+        }
         while True:
             last = stop.wait(POLL_SECONDS)
-            for phase, task in zip(shown, tasks, strict=True):
-                if phase.look():
-                    speed = f"{phase.rows_per_second():,.0f} rows/s"
-                    progress.update(task, completed=len(phase.done), speed=speed)
+            news = {task: phase.look() for task, phase in tasks.items()}
+            for task, phase in tasks.items():
+                if phase.has_begun and progress.tasks[task].start_time is None:
+                    progress.start_task(task)
+                if news[task] or len(phase.done) > progress.tasks[task].completed:
+                    progress.update(task, completed=len(phase.done), speed=phase.speed())
             if last:
                 return
 
 
-def _lines(shown: list[Phase], console: Console, stop: threading.Event) -> None:
+def _lines(shown: Sequence[Phase], console: Console, stop: threading.Event) -> None:
+    told = [len(phase.done) for phase in shown]
+    when = [-LINE_SECONDS] * len(shown)
     while True:
         last = stop.wait(POLL_SECONDS)
         for phase in shown:
-            if phase.look():
-                console.print(_line(phase), highlight=False, soft_wrap=True)
+            phase.look()
+        now = time.monotonic()
+        for index, phase in enumerate(shown):
+            is_due = last or phase.is_complete or now - when[index] >= LINE_SECONDS
+            if len(phase.done) > told[index] and is_due:
+                console.print(phase.line(), highlight=False, soft_wrap=True)
+                told[index], when[index] = len(phase.done), now
         if last:
             return
-
-
-def _line(phase: Phase) -> str:
-    done, total = len(phase.done), len(phase.places)
-    elapsed = time.monotonic() - phase.started
-    left = elapsed / max(done - phase.before, 1) * (total - done)
-    return (
-        f"{time.strftime('%H:%M:%S')} {phase.name}: {done}/{total} {phase.unit}, "
-        f"{phase.rows_per_second():,.0f} rows/s, about {left:.0f} s left"
-    )

@@ -58,8 +58,17 @@ def holding(out: Location) -> Iterator[None]:
         lock.close()
 
 
-def claim_run(run: RunDirectory, recipe: Recipe | GridRecipe | TheoryRecipe, prepared: Location | None) -> None:
+def claim_run(
+    run: RunDirectory,
+    recipe: Recipe | GridRecipe | TheoryRecipe,
+    prepared: Location | None,
+    vocabulary: Location | None = None,
+) -> None:
     """Write `recipe.yaml`, or check that the one there is the same but for what changes no result.
+
+    Args:
+        prepared: the data set, where its days are not the run's own.
+        vocabulary: where the ids are counted for several runs; a run that was begun without it goes on with its own.
 
     Raises:
         UserError: the directory holds the run of another recipe, or things that are no run.
@@ -67,6 +76,7 @@ def claim_run(run: RunDirectory, recipe: Recipe | GridRecipe | TheoryRecipe, pre
     content: dict[str, Any] = {
         "recipe": recipe.model_dump(mode="json"),
         "prepared": prepared.uri if prepared else None,
+        "vocabulary": vocabulary.uri if vocabulary else None,
         "versions": {"python": python_version(), **{package: version(package) for package in PACKAGES}},
     }
     if not run.recipe_file.is_file():

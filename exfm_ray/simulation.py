@@ -10,7 +10,7 @@ from functools import partial
 
 from rich.console import Console
 
-from exfm_ray.cluster import check_address, ray_cluster, spread
+from exfm_ray.cluster import SharedCluster, check_address, shared_cluster
 from exfm_ray.config import DataConfig, DriftData, Recipe
 from exfm_ray.data.commit import committed
 from exfm_ray.data.dataset import Dataset, open_dataset
@@ -20,7 +20,7 @@ from exfm_ray.data.prepare import WORK, Spread, prepare
 from exfm_ray.data.run_directory import Outcome, RunDirectory
 from exfm_ray.data.source import StagedSource
 from exfm_ray.preflight import check_recipe
-from exfm_ray.progress import watching
+from exfm_ray.progress import run_phases, watching
 from exfm_ray.quiet import quieten
 from exfm_ray.run_start import claim_run, holding
 from exfm_ray.together import together
@@ -42,7 +42,8 @@ def simulate(recipe: Recipe, run: RunDirectory, address: str | None, console: Co
     data = open_dataset(recipe.data)
     check_recipe(recipe, data)
     check_doors(recipe, address)
-    simulate_on(data, recipe, run, address, console)
+    with shared_cluster((recipe,), address) as cluster:
+        simulate_on(data, recipe, run, cluster, console)
 
 
 def check_doors(recipe: Recipe, address: str | None) -> None:
@@ -57,21 +58,41 @@ def check_doors(recipe: Recipe, address: str | None) -> None:
     check_pointer(recipe.das.pointer)
 
 
-def simulate_on(data: Dataset, recipe: Recipe, run: RunDirectory, address: str | None, console: Console) -> None:
-    """`simulate`, after its checks."""
+def simulate_on(
+    data: Dataset,
+    recipe: Recipe,
+    run: RunDirectory,
+    cluster: SharedCluster,
+    console: Console,
+    vocabulary: Location | None = None,
+) -> None:
+    """`simulate`, after its checks.
+
+    Args:
+        vocabulary: where the ids are counted for several runs; None counts them in this one.
+    """
     with holding(run.root):
-        claim_run(run, recipe, data.prepared)
+        claim_run(run, recipe, data.prepared, vocabulary)
         experiment = Experiment(
-            recipe=recipe, root=run.root.uri, dataset=run.days.uri, data_schema=data.schema, days=data.days
+            recipe=recipe,
+            root=run.root.uri,
+            dataset=run.days.uri,
+            data_schema=data.schema,
+            days=data.days,
+            shared_vocabulary=run.vocabulary.uri,
         )
-        with watching(experiment, console, preparing=data.source is not None):
+        with watching(run_phases(experiment, data.source), console):
             if not is_finished(experiment):
-                produce(experiment, data, address)
+                produce(experiment, data, cluster)
         write_results(experiment)
 
 
-def produce(experiment: Experiment, data: Dataset, address: str | None) -> None:
-    """Days → vocabularies → labels in time → FM → supervision → VMs."""
+def produce(experiment: Experiment, data: Dataset, cluster: SharedCluster | None) -> None:
+    """Days → vocabularies → labels in time → FM → supervision → VMs.
+
+    Args:
+        cluster: None where the recipe asks for local mode.
+    """
     logs = experiment.run.local_directory() / "logs"
     quieten(logs)
     if experiment.recipe.resources.mode == "local":
@@ -82,15 +103,17 @@ def produce(experiment: Experiment, data: Dataset, address: str | None) -> None:
         _augment_days(experiment)
         _train_vertical_models(experiment, workers=1)
         return
-    with ray_cluster(experiment.recipe, address, logs) as workers:
-        together(
-            partial(_prepare_days, experiment, data, spread if is_large(experiment.recipe.data, data) else map),
-            partial(_count_vocabularies, experiment),
-            partial(_join_feedback, experiment),
-            partial(_train_foundation_model, experiment),
-            partial(_augment_days, experiment),
-            partial(_train_vertical_models, experiment, workers),
-        )
+    assert cluster is not None, "only local mode needs no cluster"
+    workers = cluster.fleet_workers(experiment.recipe, logs)
+    spread: Spread = cluster.spread(logs) if is_large(experiment.recipe.data, data) else map
+    together(
+        partial(_prepare_days, experiment, data, spread),
+        partial(_count_vocabularies, experiment),
+        partial(_join_feedback, experiment),
+        partial(_train_foundation_model, experiment),
+        partial(_augment_days, experiment),
+        partial(_train_vertical_models, experiment, workers),
+    )
 
 
 def is_large(config: DataConfig, data: Dataset) -> bool:

@@ -5,11 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import yaml
 from typer.testing import CliRunner, Result
 
 from exfm_ray.cli import app
 from exfm_ray.config import GridRecipe
+from exfm_ray.data.commit import require
+from exfm_ray.data.location import Location
+from exfm_ray.data.run_directory import RunDirectory
+from exfm_ray.run_start import claim_run
 from tests.conftest import small_content
 
 MODEL = {"embedding_dim": 4, "cross_layers": 1, "hidden": [8]}
@@ -90,6 +95,61 @@ def test_the_report_puts_the_papers_numbers_beside(grid: Path) -> None:
     for number in ("0.5389", "0.7228", "0.5463", "0.2901"):
         assert f"<td>{number}</td>" in page
     assert (grid / "fm=plain" / "report" / "index.html").is_file()
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    content = grid_content(vocabulary={"min_count": 3}, methods=["none", "kd"], evaluate={})
+    content["fms"].append({"name": "later", "train_from_day": 5, "model": {"type": "dcn", **MODEL}})
+    content["data"] |= {"days": 7}
+    return run(content, tmp_path_factory.mktemp("counted"), "grid")
+
+
+def test_simulations_that_count_the_same_days_count_them_once(counted: Path) -> None:
+    places = {str(path.parent.relative_to(counted)) for path in counted.glob("**/vocabulary/**/manifest.json")}
+    last = [f"vocabulary/through=005/day=00{day}" for day in range(1, 6)]
+    assert places == {"vocabulary/through=001/day=001", *last}
+    for fm, through in (("crossing", 1), ("plain", 1), ("later", 5)):
+        simulation = RunDirectory(Location.of(str(counted / f"fm={fm}")))
+        assert simulation.vocabulary.uri == str(counted / f"vocabulary/through=00{through}")
+        (schema,) = {
+            json.loads(path.read_text())["about"]["inputs"]["features"][0]["rows"]
+            for path in (counted / f"fm={fm}").glob("snapshots/*/*/manifest.json")
+        }
+        known = require(simulation.vocabulary.day(through)).about["features"]
+        assert schema == next(iter(known.values()))["known"] + 2
+
+
+def test_a_vocabulary_that_is_shared_gives_the_numbers_of_ones_own(counted: Path, tmp_path: Path) -> None:
+    content = grid_content(vocabulary={"min_count": 3}, methods=["none", "kd"], evaluate={})
+    alone = content | {"fm": content["fms"][1], "data": content["data"] | {"days": 7}, "methods": ["kd"]}
+    del alone["fms"], alone["paper"]
+    assert lines(run(alone, tmp_path, "alone")) == [line for line in lines(counted) if line["fm"] == "plain"]
+
+
+def test_a_simulation_goes_on_with_the_vocabulary_that_it_has(tmp_path: Path) -> None:
+    """As one does that was begun before grids shared theirs."""
+    place = Location.of(str(tmp_path))
+    (recipe,) = GridRecipe.model_validate(grid_content(fms=[{"name": "plain"}], vocabulary={})).simulations()
+    claim_run(RunDirectory(place), recipe, None)
+    claim_run(RunDirectory(place), recipe, None, place / "shared")
+    assert RunDirectory(place).vocabulary == place / "vocabulary"
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_all_simulations_share_one_ray_and_give_the_numbers_of_one_process(
+    counted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    start = ray.init
+    monkeypatch.setattr(ray, "init", lambda *arguments, **options: started.append(1) or start(*arguments, **options))
+    content = yaml.safe_load((counted.parent / "grid.yaml").read_text()) | {"resources": {}}
+    content["fms"] = content["fms"][:2]
+    expected = [line for line in lines(counted) if line["fm"] in ("crossing", "plain")]
+    assert lines(run(content, tmp_path, "grid")) == expected
+    assert len(started) == 1
+    assert not ray.is_initialized()
 
 
 def test_a_grid_is_refused_where_one_fm_is_meant(grid: Path) -> None:

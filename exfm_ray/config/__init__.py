@@ -37,6 +37,7 @@ from exfm_ray.config.recipe import (
     Recipe,
     ResourcesConfig,
     SharedDistillConfig,
+    VariantConfig,
     VerticalModelConfig,
 )
 from exfm_ray.config.table import (
@@ -98,6 +99,7 @@ __all__ = [
     "TheoryRecipe",
     "TimeColumn",
     "TwoTowerModel",
+    "VariantConfig",
     "VerticalModelConfig",
     "VocabularyConfig",
     "WukongModel",

@@ -12,14 +12,27 @@ from exfm_ray.config.section import Name, Positive, Section, Width
 from exfm_ray.config.vocabulary import VocabularyConfig
 from exfm_ray.schema import METHODS, Method
 
+ADAGRAD_RATE = 0.05
+
 
 class OptimizerConfig(Section):
     """Adam for the dense part; embedding tables are updated only where a batch touches them."""
 
     learning_rate: Positive = 2e-3
-    embedding: Literal["lazy_adam", "adagrad"] = "lazy_adam"
-    embedding_learning_rate: Positive | None = Field(default=None, description="as learning_rate where it is left out")
+    embedding: Literal["rowwise_adagrad", "adagrad", "lazy_adam"] = Field(
+        default="rowwise_adagrad", description="of tables: Adagrad with a state per row or per number, or lazy Adam"
+    )
+    embedding_learning_rate: Positive | None = Field(
+        default=None, description=f"left out: {ADAGRAD_RATE} for Adagrad, learning_rate for lazy_adam"
+    )
     batch_size: int = Field(default=512, ge=1, le=1_048_576, description="rows")
+
+    @property
+    def table_rate(self) -> float:
+        """The learning rate of embedding tables. Adagrad's is no multiple of Adam's, so it has a default of its own."""
+        if self.embedding_learning_rate is not None:
+            return self.embedding_learning_rate
+        return self.learning_rate if self.embedding == "lazy_adam" else ADAGRAD_RATE
 
 
 class FoundationModelConfig(Section):
@@ -71,6 +84,18 @@ class VerticalModelConfig(Section):
     distill: DistillConfig = Field(
         default=DistillConfig(), description="what is left out is as for its task in the recipe's"
     )
+
+
+class VariantConfig(Section):
+    """One training of a VM: how it is configured, by which method it is distilled, and from which seed it starts.
+
+    A run directory finds its checkpoint, snapshots and results by name, method and seed, which therefore stand for one
+    configuration there. `vm.distill` holds as it is: nothing of it is inherited from a recipe.
+    """
+
+    vm: VerticalModelConfig
+    method: Method
+    seed: int = Field(ge=0, le=2**31)
 
 
 FIRST_WINDOW_DAY = 5
@@ -207,6 +232,15 @@ class SimulationSections(Section):
 
     def methods_of(self, vm: VerticalModelConfig) -> tuple[Method, ...]:
         return vm.methods if vm.methods is not None else self.methods
+
+    def variants(self) -> tuple[VariantConfig, ...]:
+        """Every VM by every method from every seed, in the order of results.jsonl."""
+        return tuple(
+            VariantConfig(vm=vm, method=method, seed=seed)
+            for vm in self.vms
+            for method in self.methods_of(vm)
+            for seed in self.seeds
+        )
 
 
 class Recipe(SimulationSections):

@@ -1,18 +1,21 @@
 """Ordered batches of one day as tensors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import torch
 
+from exfm_ray.data.ahead import made_ahead
 from exfm_ray.data.encode import column, encode
 from exfm_ray.data.location import Location
-from exfm_ray.data.partitions import rebatch
-from exfm_ray.data.traffic import CHUNK_ROWS, Traffic
-from exfm_ray.models.inputs import Inputs
+from exfm_ray.data.traffic import Traffic
+from exfm_ray.models.inputs import Inputs, joined
 from exfm_ray.schema import label_column, supervision_column
+
+CHUNK_ROWS = 16_384
+"""read and encoded at once: with histories some 20 MB, which caches and the allocator take better than more"""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,10 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    def to(self, device: torch.device) -> "Batch":
+        fm_probs = None if self.fm_probs is None else self.fm_probs.to(device)
+        return Batch(self.inputs.to(device), self.labels.to(device), fm_probs)
 
     def rows(self, start: int, stop: int) -> "Batch":
         fm_probs = None if self.fm_probs is None else self.fm_probs[start:stop]
@@ -49,13 +56,51 @@ def day_batches(
 ) -> Iterator[Batch]:
     """Batches of exactly `size` rows in event-time order, but for the day's last one.
 
+    What is next is read and encoded in the background while a batch is worked on.
+
     Args:
         feedback: the side-car of labels to train on; None takes the partition's complete ones.
     """
-    for table in rebatch(traffic.rows(day, supervision, feedback=feedback), max(CHUNK_ROWS // size, 1) * size):
-        whole = to_batch(table, traffic, supervised=supervision is not None)
-        for start in range(0, len(whole), size):
-            yield whole.rows(start, min(start + size, len(whole)))
+    tables = traffic.rows(day, supervision, feedback=feedback, chunk_rows=CHUNK_ROWS)
+    return resized(made_ahead(_pieces(tables, traffic, supervised=supervision is not None)), size)
+
+
+def _pieces(tables: Iterator[pa.Table], traffic: Traffic, *, supervised: bool) -> Iterator[Batch]:
+    """The tables' rows as they lie in memory, so that lists of one piece need not be copied together."""
+    for table in tables:
+        for piece in table.to_batches():
+            yield to_batch(pa.table(piece), traffic, supervised=supervised)
+
+
+def resized(pieces: Iterable[Batch], size: int) -> Iterator[Batch]:
+    """The same rows in the same order in batches of exactly `size`, but for the last one.
+
+    Only a batch that begins in one piece and ends in another is copied.
+    """
+    held: list[Batch] = []
+    lacking = size
+    for piece in pieces:
+        start = 0
+        while len(piece) - start >= lacking:
+            yield joined_batches([*held, piece.rows(start, start + lacking)])
+            start, held, lacking = start + lacking, [], size
+        if start < len(piece):
+            held.append(piece.rows(start, len(piece)))
+            lacking -= len(piece) - start
+    if held:
+        yield joined_batches(held)
+
+
+def joined_batches(parts: Sequence[Batch]) -> Batch:
+    """The rows of several batches of one kind, one after the other; at least one."""
+    if len(parts) == 1:
+        return parts[0]
+    fm_probs = [part.fm_probs for part in parts if part.fm_probs is not None]
+    return Batch(
+        inputs=joined([part.inputs for part in parts]),
+        labels=torch.cat([part.labels for part in parts]),
+        fm_probs=torch.cat(fm_probs) if fm_probs else None,
+    )
 
 
 def _matrix(table: pa.Table, columns: Sequence[str]) -> torch.Tensor:

@@ -70,19 +70,19 @@ class Stopwatch:
     """Started when a step starts; says who made it and how long it took."""
 
     started: float
-    shared_by: int = 1
-    """how many things are made at once; each is said to have taken its part of the time"""
+    elsewhere: float = 0.0
+    """seconds since then that went into other things, and are not counted"""
 
     @classmethod
-    def start(cls, shared_by: int = 1) -> "Stopwatch":
-        return cls(time.time(), shared_by)
+    def start(cls) -> "Stopwatch":
+        return cls(time.time())
 
     def made(self, measured: dict[str, Any] | None = None) -> Made:
         return Made(
             host=socket.gethostname(),
             process=os.getpid(),
             started=round(self.started, 3),
-            seconds=round((time.time() - self.started) / self.shared_by, 3),
+            seconds=round(time.time() - self.started - self.elsewhere, 3),
             measured=measured or {},
         )
 

@@ -1,7 +1,8 @@
 """Vocabularies of a run: counted day by day from the day partitions, committed, and found again by every model.
 
 `<run>/vocabulary/day=NNN` knows days 1 … NNN and nothing later: one file per feature with each id, how often it was
-seen, in the field and in the histories that share its table together, and its row (0: none yet).
+seen, in the field and in the histories that share its table together, and its row (0: none yet). Runs of a grid that
+count the same days share one such directory.
 """
 
 from collections.abc import Mapping
@@ -31,7 +32,7 @@ def count_days(experiment: Experiment) -> None:
     """Count every day that a vocabulary is made of, each as soon as its partition is there."""
     timeout = experiment.recipe.resources.wait_timeout_seconds
     for day in experiment.counted_days:
-        if committed(experiment.run.vocabulary.day(day)) is None:
+        if committed(experiment.vocabulary.day(day)) is None:
             partition = Location(experiment.dataset).day(day)
             wait_until_committed(partition, timeout, f"the partition of day {day}")
             count_day(experiment, day)
@@ -39,7 +40,7 @@ def count_days(experiment: Experiment) -> None:
 
 def count_day(experiment: Experiment, day: int) -> None:
     """Commit what is known by the end of a day; the day before must be committed."""
-    config, place = experiment.recipe.vocabulary, experiment.run.vocabulary
+    config, place = experiment.recipe.vocabulary, experiment.vocabulary
     assert config is not None
     stopwatch = Stopwatch.start()
     names = [feature.name for feature in experiment.inputs.counted_features()]
@@ -114,7 +115,7 @@ def coded(experiment: Experiment, traffic: Traffic, day: int) -> Traffic:
     if through == 0:
         names = [feature.name for feature in traffic.schema.counted_features()]
         return traffic.with_vocabularies(dict.fromkeys(names, Vocabulary(NOTHING, NOTHING)))
-    place = experiment.run.vocabulary.day(through)
+    place = experiment.vocabulary.day(through)
     timeout = experiment.recipe.resources.wait_timeout_seconds
     wait_until_committed(place, timeout, f"the vocabularies of days 1 to {through}")
     return traffic.with_vocabularies(read_vocabularies(place))

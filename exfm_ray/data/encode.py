@@ -1,10 +1,14 @@
 """From columns of a day partition to a model's inputs, vectorized."""
 
+from functools import partial
+
 import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from torch.utils.dlpack import from_dlpack
 
+from exfm_ray.data.blocks import in_blocks
 from exfm_ray.data.hashing import mixed
 from exfm_ray.data.vocabulary import Vocabularies, Vocabulary
 from exfm_ray.errors import DataError
@@ -20,15 +24,18 @@ def table_rows(values: NDArray[np.int64], rows: int, encoding: str) -> NDArray[n
     Raises:
         DataError: an identity-coded value lies outside 0 … rows − 1.
     """
-    if encoding == "identity":
-        if len(values) and not (values.min() >= 0 and values.max() < rows):
-            raise DataError(f"values from {values.min()} to {values.max()} do not fit a table of {rows} rows")
-        return values
-    return (mixed(values.astype(np.uint64)) % np.uint64(rows)).view(np.int64)
+    if encoding == "hash":
+        return in_blocks(partial(_hashed, rows=np.uint64(rows)), values)
+    # read without a sign, what is negative is larger than any table: one pass instead of two
+    if len(values) and values.view(np.uint64).max() >= rows:
+        raise DataError(f"values from {values.min()} to {values.max()} do not fit a table of {rows} rows")
+    return values
 
 
 def encode(table: pa.Table, schema: Schema, vocabularies: Vocabularies = NO_VOCABULARIES) -> Inputs:
     """The schema's features of a table's B rows.
+
+    Lists of identity-coded values are not copied: they lie in the table's own memory, which nobody writes to.
 
     Args:
         vocabularies: of the schema's counted features, by their names.
@@ -37,13 +44,15 @@ def encode(table: pa.Table, schema: Schema, vocabularies: Vocabularies = NO_VOCA
     table_of = {feature.name: feature for feature in categorical_features}
     categorical = np.empty((table.num_rows, len(categorical_features)), dtype=np.int64)
     for index, feature in enumerate(categorical_features):
-        categorical[:, index] = _rows_of(column(table, feature.name), feature, vocabularies)
-    numeric = np.empty((table.num_rows, len(numeric_features)), dtype=np.float32)
+        raw = column(table, feature.name).astype(np.int64, copy=False)
+        categorical[:, index] = _rows_of(raw, feature, vocabularies)
+    # torch's own memory always begins at a multiple of 64 bytes; products may round by where their factors lie
+    numeric = torch.empty(table.num_rows, len(numeric_features))
     for index, feature in enumerate(numeric_features):
-        numeric[:, index] = column(table, feature.name)
+        numeric.numpy()[:, index] = column(table, feature.name)
     return Inputs(
         categorical=torch.from_numpy(categorical),
-        numeric=torch.from_numpy(numeric),
+        numeric=numeric,
         sequences=tuple(
             _sequence(table, f.name, table_of[f.shares or ""], vocabularies) for f in schema.of_kind("sequence")
         ),
@@ -67,8 +76,13 @@ def elements(table: pa.Table, name: str) -> NDArray[np.int64]:
     return np.asarray(_lists(table, name).flatten().to_numpy())
 
 
-def _rows_of(values: NDArray[np.generic], feature: Feature, vocabularies: Vocabularies) -> NDArray[np.int64]:
-    raw = np.ascontiguousarray(values, dtype=np.int64)
+def _hashed(values: NDArray[np.int64], rows: np.uint64) -> NDArray[np.int64]:
+    words = mixed(values.astype(np.uint64))
+    words -= words // rows * rows  # the remainder; numpy divides by multiplying here, and not where it takes remainders
+    return words.view(np.int64)
+
+
+def _rows_of(raw: NDArray[np.int64], feature: Feature, vocabularies: Vocabularies) -> NDArray[np.int64]:
     if feature.encoding == "counted":
         return _vocabulary_of(feature, vocabularies).rows_of(raw)
     try:
@@ -91,13 +105,26 @@ def _vocabulary_of(feature: Feature, vocabularies: Vocabularies) -> Vocabulary:
 
 def _sequence(table: pa.Table, name: str, shared: Feature, vocabularies: Vocabularies) -> SequenceInput:
     lists = _lists(table, name)
+    raw = lists.flatten()
+    if raw.null_count:
+        raise DataError(f"column {name} has {raw.null_count} nulls in its lists; fill them when preparing the data")
+    values = raw.to_numpy()
+    rows = _rows_of(values, shared, vocabularies)
     offsets = lists.offsets.to_numpy().astype(np.int64)
-    values = _rows_of(lists.flatten().to_numpy(), shared, vocabularies)
-    return SequenceInput(torch.from_numpy(values.copy()), torch.from_numpy(offsets - offsets[0]))
+    # through Arrow where nothing was made: numpy would say that its memory must not be written to, and torch warn
+    found = from_dlpack(raw) if rows is values else torch.from_numpy(rows)
+    return SequenceInput(found, torch.from_numpy(offsets - offsets[0]))
 
 
 def _lists(table: pa.Table, name: str) -> pa.ListArray:
-    lists = table[name].combine_chunks()
-    if isinstance(lists, pa.ChunkedArray):
-        return lists.chunk(0) if lists.num_chunks else pa.array([], lists.type)
-    return lists
+    """The lists of a column as one array, copied only where they lie in several.
+
+    Raises:
+        DataError: a row has no list.
+    """
+    column = table[name]
+    if column.null_count:
+        raise DataError(f"column {name} has {column.null_count} nulls; fill them when preparing the data")
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

@@ -1,10 +1,11 @@
 """A recipe bound to a run directory and a data set: the clock of design, and who reads what."""
 
 import hashlib
+from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from exfm_ray.config import PublicData, Recipe, VerticalModelConfig
+from exfm_ray.config import PublicData, Recipe, VariantConfig, VerticalModelConfig
 from exfm_ray.data.location import Location
 from exfm_ray.data.run_directory import RunDirectory, snapshot_identity
 from exfm_ray.data.traffic import Traffic
@@ -25,6 +26,8 @@ class Experiment(BaseModel):
     dataset: str
     data_schema: Schema
     days: int
+    shared_vocabulary: str | None = None
+    """where the vocabularies of several runs are; None: in the run"""
 
     @property
     def run(self) -> RunDirectory:
@@ -87,6 +90,11 @@ class Experiment(BaseModel):
         return sorted({*self.fm_days, *self.vm_days}) if self.recipe.das.feedback is not None else []
 
     @property
+    def vocabulary(self) -> Location:
+        """What is known of the ids by the end of each day."""
+        return Location(self.shared_vocabulary) if self.shared_vocabulary else Location(self.root) / "vocabulary"
+
+    @property
     def inputs(self) -> Schema:
         """The features as models read them: as the data's schema says, or by vocabularies, which are still empty."""
         config = self.recipe.vocabulary
@@ -104,13 +112,15 @@ class Experiment(BaseModel):
         config = self.recipe.vocabulary
         return day - 1 if config is not None and config.grow else self.recipe.counted_through_day
 
-    def outcome_files(self) -> list[Location]:
-        """One per line of results.jsonl, in its order: VM, method, seed, evaluated day."""
+    def outcome_files(self, variants: Sequence[VariantConfig] | None = None) -> list[Location]:
+        """One per variant and evaluated day, in this order.
+
+        Args:
+            variants: those of the recipe where they are left out; then there is one file per line of results.jsonl.
+        """
         return [
-            self.run.outcome_file(vm.name, method, seed, day)
-            for vm in self.recipe.vms
-            for method in self.recipe.methods_of(vm)
-            for seed in self.recipe.seeds
+            self.run.outcome_file(variant.vm.name, variant.method, variant.seed, day)
+            for variant in (self.recipe.variants() if variants is None else variants)
             for day in self.supervised_days[1:]
         ]
 

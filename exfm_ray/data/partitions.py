@@ -4,6 +4,7 @@ A data set is a directory with `schema.json` and one committed `day=NNN` directo
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 
 from exfm_ray.data.commit import CommittedFile, Stopwatch, commit, committed, require, write_file
 from exfm_ray.data.location import Location
+from exfm_ray.data.parquet_form import to_parquet, with_nullable_types
 from exfm_ray.errors import DataError
 from exfm_ray.schema import (
     DOMAIN,
@@ -47,9 +49,7 @@ def arrow_schema(schema: Schema) -> pa.Schema:
 
 def write_part(directory: Location, part: int, table: pa.Table) -> CommittedFile:
     """Write one Parquet file of a partition or a side-car; `part` is its place in the order."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, row_group_size=ROW_GROUP_ROWS, compression="zstd", write_page_checksum=True)
-    return write_file(directory, f"part-{part:05d}", ".parquet", sink.getvalue().to_pybytes(), table.num_rows)
+    return write_file(directory, f"part-{part:05d}", ".parquet", to_parquet(table, ROW_GROUP_ROWS), table.num_rows)
 
 
 def write_schema(dataset: Location, schema: Schema) -> None:
@@ -132,7 +132,7 @@ def read_rows(
                 parquet = pq.ParquetFile(source, page_checksum_verification=True)
                 for batch in parquet.iter_batches(batch_size=rows, columns=list(columns)):
                     seen += batch.num_rows
-                    yield pa.table(batch).select(list(columns))
+                    yield with_nullable_types(pa.table(batch).select(list(columns)))
             if seen != file.rows:
                 raise DataError(f"{directory / file.name} has {seen} rows but its manifest says {file.rows}")
 
@@ -159,7 +159,14 @@ def rebatch(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
 
 def select_rows(table: pa.Table, domain: int | None, stage: int | None) -> pa.Table:
     """The rows of one domain and one stage; None takes all."""
-    for column, value in ((DOMAIN, domain), (STAGE, stage)):
-        if value is not None:
-            table = table.filter(pc.equal(table[column], pa.scalar(value, table[column].type)))
-    return table
+    wanted = [
+        pc.equal(table[column], pa.scalar(value, table[column].type))
+        for column, value in ((DOMAIN, domain), (STAGE, stage))
+        if value is not None
+    ]
+    return where(table, reduce(pc.and_, wanted)) if wanted else table
+
+
+def where(table: pa.Table, wanted: pa.ChunkedArray) -> pa.Table:
+    """The rows that are wanted; a table of which all are is not copied."""
+    return table if pc.all(wanted).as_py() else table.filter(wanted)

@@ -60,7 +60,7 @@ class RunDirectory:
         return Location(prepared) if prepared else self.root / "days"
 
     def resolved(self) -> dict[str, Any]:
-        """`recipe.yaml`: `recipe`, `versions` (package → version) and `prepared` (data set URI or None)."""
+        """`recipe.yaml`: `recipe`, `versions` (package → version), and `prepared` and `vocabulary` (URIs or None)."""
         content = yaml.safe_load(self.recipe_file.read())
         assert isinstance(content, dict)
         return content
@@ -93,8 +93,16 @@ class RunDirectory:
 
     @property
     def vocabulary(self) -> Location:
-        """What is known of the ids by the end of each day."""
-        return self.root / "vocabulary"
+        """What is known of the ids by the end of each day: the run's own, or its grid's, which `recipe.yaml` names."""
+        shared = self.resolved().get("vocabulary") if self.recipe_file.is_file() else None
+        return Location(shared) if shared else self.root / "vocabulary"
+
+    def vocabulary_of(self, recipe: Recipe) -> Location | None:
+        """Where the simulations of a grid that count the same days keep what they know of the ids; None: nowhere."""
+        if recipe.vocabulary is None:
+            return None
+        through = "growing" if recipe.vocabulary.grow else f"through={recipe.counted_through_day:03d}"
+        return self.root / "vocabulary" / through
 
     def snapshots(self, model: str) -> Location:
         return self.root / "snapshots" / model

@@ -51,6 +51,11 @@ class Stage:
     make: Callable[[Location, int], None]
     """(work, piece) → commits the piece; picklable, and bounded in memory whatever the size of the log"""
 
+    @property
+    def word(self) -> str:
+        """What a user calls it: its name without what tells files and settings from others."""
+        return self.name.partition("-")[0]
+
 
 @runtime_checkable
 class StagedSource(LogSource, Protocol):

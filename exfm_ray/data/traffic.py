@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exfm_ray.data.location import Location
-from exfm_ray.data.partitions import read_rows, select_rows
+from exfm_ray.data.partitions import read_rows, select_rows, where
 from exfm_ray.data.vocabulary import Vocabularies
 from exfm_ray.errors import DataError
 from exfm_ray.schema import (
@@ -51,6 +51,7 @@ class Traffic:
         supervision: Location | None = None,
         extra_columns: Sequence[str] = (),
         feedback: Location | None = None,
+        chunk_rows: int = CHUNK_ROWS,
     ) -> Iterator[pa.Table]:
         """The traffic's rows of a day in order.
 
@@ -58,46 +59,51 @@ class Traffic:
             supervision: a side-car whose FM columns come beside the rows.
             feedback: a side-car whose labels stand for the partition's complete ones: float32, NaN where a label is
                 left out. A row without any label is no row.
+            chunk_rows: of the day that are read at once.
 
         Raises:
             DataError: a side-car is not row-aligned with the partition.
         """
         columns = [EVENT_ID, DOMAIN, STAGE, *(feature.name for feature in self.schema.features)]
         columns += [label_column(task) for task in self.tasks] + list(extra_columns)
-        tables = read_rows(self.dataset.day(day), list(dict.fromkeys(columns)), CHUNK_ROWS)
+        tables = read_rows(self.dataset.day(day), list(dict.fromkeys(columns)), chunk_rows)
         if supervision is not None:
-            tables = _supervised(tables, supervision, self.tasks)
+            tables = _supervised(tables, supervision, self.tasks, chunk_rows)
         if feedback is not None:
-            tables = _relabelled(tables, feedback, self.tasks)
+            tables = _relabelled(tables, feedback, self.tasks, chunk_rows)
         return (select_rows(table, self.domain, self.stage) for table in tables)
 
 
-def _supervised(tables: Iterator[pa.Table], supervision: Location, tasks: Sequence[str]) -> Iterator[pa.Table]:
+def _supervised(
+    tables: Iterator[pa.Table], supervision: Location, tasks: Sequence[str], chunk_rows: int
+) -> Iterator[pa.Table]:
     """Partition rows with the FM's columns."""
     names = [*(supervision_column(task) for task in tasks), FM_SNAPSHOT]
-    for table, beside in _beside(tables, supervision, names, "supervision"):
+    for table, beside in _beside(tables, supervision, names, "supervision", chunk_rows):
         for name in names:
             table = table.append_column(name, beside[name])
         yield table
 
 
-def _relabelled(tables: Iterator[pa.Table], feedback: Location, tasks: Sequence[str]) -> Iterator[pa.Table]:
+def _relabelled(
+    tables: Iterator[pa.Table], feedback: Location, tasks: Sequence[str], chunk_rows: int
+) -> Iterator[pa.Table]:
     """Partition rows with the labels that came in time."""
     names = [label_column(task) for task in tasks]
-    for table, beside in _beside(tables, feedback, names, "feedback"):
+    for table, beside in _beside(tables, feedback, names, "feedback", chunk_rows):
         has_label = pa.array(np.zeros(table.num_rows, dtype=bool))
         for name in names:
             has_label = pc.or_(has_label, beside[name].is_valid())
             labels = pc.fill_null(beside[name].cast(pa.float32()), float("nan"))
             table = table.set_column(table.schema.get_field_index(name), name, labels)
-        yield table if pc.all(has_label).as_py() else table.filter(has_label)
+        yield where(table, has_label)
 
 
 def _beside(
-    tables: Iterator[pa.Table], sidecar: Location, columns: Sequence[str], what: str
+    tables: Iterator[pa.Table], sidecar: Location, columns: Sequence[str], what: str, chunk_rows: int
 ) -> Iterator[tuple[pa.Table, pa.Table]]:
     """Partition rows and a side-car's. Ids are compared row by row: a shifted side-car would poison quietly."""
-    others = read_rows(sidecar, [EVENT_ID, *columns], CHUNK_ROWS)
+    others = read_rows(sidecar, [EVENT_ID, *columns], chunk_rows)
     for table in tables:
         beside = next(others, None)
         if beside is None or not table[EVENT_ID].equals(beside[EVENT_ID]):

@@ -5,11 +5,13 @@ Row 0 is padding, rows 1 … n are those of the n known ids, and row n + 1 is th
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from exfm_ray.data.row_lookup import DenseLookup, HashedLookup, row_lookup
 from exfm_ray.errors import DataError
 from exfm_ray.schema import Schema
 
@@ -33,11 +35,13 @@ class Vocabulary:
 
     def rows_of(self, values: Integers) -> Integers:
         """Rows of raw values: (V,) → (V,)."""
-        unknown = self.table_rows - 1
         if not len(self.ids):
-            return np.full(len(values), unknown, dtype=np.int64)
-        places = np.minimum(np.searchsorted(self.ids, values), len(self.ids) - 1)
-        return np.where(self.ids[places] == values, self.rows[places], unknown)
+            return np.full(len(values), self.table_rows - 1, dtype=np.int64)
+        return self._lookup(values)
+
+    @cached_property
+    def _lookup(self) -> DenseLookup | HashedLookup:
+        return row_lookup(self.ids, self.rows)
 
 
 Vocabularies = Mapping[str, Vocabulary]

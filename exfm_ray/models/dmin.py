@@ -12,6 +12,7 @@ from exfm_ray.models.interests import InterestExtractor, Refiner
 from exfm_ray.models.mlp import mlp
 from exfm_ray.models.model import Model
 from exfm_ray.models.towers import task_outputs
+from exfm_ray.models.vectors import Vectors
 from exfm_ray.schema import Schema
 
 
@@ -44,10 +45,10 @@ class Dmin(Model):
         self.out = task_outputs(self.width, config.tower_hidden, tasks)
 
     def backbone(self, inputs: Inputs) -> torch.Tensor:
-        single = self.embedding.single(inputs)
-        averages = [self.embedding.pooled(inputs, index) for index in self.averaged]
-        interests = [group(self.embedding, inputs, single) for group in self.groups]
-        x: torch.Tensor = self.deep(self.norm(torch.cat([*interests, single.flatten(1), *averages], dim=1)))
+        vectors = self.embedding.vectors(inputs)
+        fields = vectors.fields(self.averaged)
+        interests = [group(vectors, inputs, fields) for group in self.groups]
+        x: torch.Tensor = self.deep(self.norm(torch.cat([*interests, fields.flatten(1)], dim=1)))
         return x
 
     def serve(self, x: torch.Tensor) -> torch.Tensor:
@@ -70,10 +71,10 @@ class GroupInterests(nn.Module):
         self.refiner = Refiner(dim, config.heads) if config.refiner else None
         self.extractor = InterestExtractor(dim, config)
 
-    def forward(self, embedding: Embedding, inputs: Inputs, single: torch.Tensor) -> torch.Tensor:
+    def forward(self, vectors: Vectors, inputs: Inputs, fields: torch.Tensor) -> torch.Tensor:
         """
         Args:
-            single: (B, C + N, D), the embeddings of all fields that are no sequences.
+            fields: (B, F, D), the categorical ones first.
 
         Raises:
             ValueError: the group's sequences differ in length.
@@ -84,9 +85,9 @@ class GroupInterests(nn.Module):
                 raise ValueError(f"sequence {name} must be as long as {self.names[0]} in every row, as one group's are")
         histories = Histories.of(offsets)
         if not len(histories):
-            return single.new_zeros(len(inputs), self.width)
-        history = torch.cat([embedding.elements(inputs, index) for index in self.sequences], dim=1)
+            return fields.new_zeros(len(inputs), self.width)
+        history = vectors.elements(self.sequences)
         if self.refiner is not None:
             history = self.refiner(history, histories)
-        interests: torch.Tensor = self.extractor(single[:, self.targets].flatten(1), history, histories)
+        interests: torch.Tensor = self.extractor(fields[:, self.targets].flatten(1), history, histories)
         return interests

@@ -2,10 +2,11 @@
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from exfm_ray.config import FirstOrderStart
 from exfm_ray.models.inputs import Inputs
+from exfm_ray.models.lookup import Lookup, TableLayout
+from exfm_ray.models.vectors import TableVectors, TouchedVectors, Vectors
 from exfm_ray.schema import Schema
 
 INITIAL_STD = 1e-4
@@ -18,7 +19,7 @@ class Embedding(nn.Module):
     """Turns a batch into one D-dimensional vector per field: (B, F, D), F = categorical + numeric + sequence features.
 
     A categorical field is its row, a numeric one x·v, a sequence the mean or sum over its history (zero where the
-    history is empty). The table's gradient is sparse: only the rows that a batch touches are updated.
+    history is empty). The table's gradient is sparse and coalesced: it has the rows that a batch touches, each once.
 
     Args:
         dim: D.
@@ -27,8 +28,7 @@ class Embedding(nn.Module):
         numeric_std: standard deviation of the v of numeric fields at the start.
     """
 
-    table_offsets: torch.Tensor
-    sequence_offsets: list[int]
+    layout: TableLayout
     table_sizes: list[int]
     """rows of the fused tables, in their order: of the categorical features, then of what sequences do not share"""
     names: tuple[str, ...]
@@ -51,14 +51,15 @@ class Embedding(nn.Module):
         for feature in categorical:
             starts[feature.name] = total
             total += feature.rows
-        self.sequence_offsets = []
+        sequence_starts = []
         self.table_sizes = [feature.rows for feature in categorical]
         for feature in sequences:
             assert feature.shares is not None
-            self.sequence_offsets.append(starts[feature.shares] if share else total)
+            sequence_starts.append(starts[feature.shares] if share else total)
             if not share:
                 total += rows_of[feature.shares]
                 self.table_sizes.append(rows_of[feature.shares])
+        self.layout = TableLayout(tuple(starts[f.name] for f in categorical), tuple(sequence_starts), total)
         self.pooling = pooling
         self.names = tuple(f.name for kind in ("categorical", "numeric", "sequence") for f in schema.of_kind(kind))
         self.fields = len(self.names)
@@ -66,9 +67,6 @@ class Embedding(nn.Module):
         self.numeric: nn.Parameter | None = None
         if numeric := schema.of_kind("numeric"):
             self.numeric = nn.Parameter(torch.empty(len(numeric), dim).normal_(std=numeric_std))
-        # no part of a snapshot: its values must be there also where a model is built without any, to be filled later
-        offsets = torch.tensor([starts[feature.name] for feature in categorical], dtype=torch.int64, device="cpu")
-        self.register_buffer("table_offsets", offsets, persistent=False)
 
     def places_in(self, larger: "Embedding") -> torch.Tensor:
         """Where each row of the fused table stands in one for larger vocabularies: (rows,) int64.
@@ -91,38 +89,17 @@ class Embedding(nn.Module):
         """
         self.table.grad = None
         self.table.data = larger.table.data.index_copy_(0, places, self.table.data)
-        self.table_offsets, self.sequence_offsets = larger.table_offsets, larger.sequence_offsets
-        self.table_sizes = larger.table_sizes
+        self.layout, self.table_sizes = larger.layout, larger.table_sizes
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """(B, F, D)"""
-        pooled = [self.pooled(inputs, index).unsqueeze(1) for index in range(len(inputs.sequences))]
-        return torch.cat([self.single(inputs), *pooled], dim=1)
+        return self.vectors(inputs).fields()
 
-    def single(self, inputs: Inputs) -> torch.Tensor:
-        """Categorical and numeric fields, in this order: (B, C + N, D)."""
-        categorical = functional.embedding(inputs.categorical + self.table_offsets, self.table, sparse=True)
-        if self.numeric is None:
-            return categorical
-        return torch.cat([categorical, inputs.numeric.unsqueeze(2) * self.numeric], dim=1)
-
-    def pooled(self, inputs: Inputs, index: int) -> torch.Tensor:
-        """The mean or sum over each row's history in the sequence at `index`: (B, D)."""
-        sequence = inputs.sequences[index]
-        return functional.embedding_bag(
-            sequence.values + self.sequence_offsets[index],
-            self.table,
-            sequence.offsets,
-            mode=self.pooling,
-            sparse=True,
-            include_last_offset=True,
-        )
-
-    def elements(self, inputs: Inputs, index: int) -> torch.Tensor:
-        """Every element of the sequence at `index`, the rows' histories end to end: (V, D)."""
-        return functional.embedding(
-            inputs.sequences[index].values + self.sequence_offsets[index], self.table, sparse=True
-        )
+    def vectors(self, inputs: Inputs) -> Vectors:
+        """The vectors of a batch; whatever is read of them, the table is read once."""
+        if torch.is_grad_enabled():
+            return TouchedVectors(inputs, self.table, self.numeric, self.pooling, Lookup.of(inputs, self.layout))
+        return TableVectors(inputs, self.table, self.numeric, self.pooling, self.layout)
 
 
 def pairwise_interaction(fields: torch.Tensor) -> torch.Tensor:
@@ -138,7 +115,7 @@ def first_order_terms(schema: Schema, start: FirstOrderStart) -> Embedding:
             history then begins with a standard deviation of √length, and training first has to undo it.
     """
     terms = Embedding(schema, 1, share=False, pooling="sum", numeric_std=INITIAL_STD)
-    if start == "fuxictr" and terms.sequence_offsets:
+    if start == "fuxictr" and terms.layout.sequences:
         with torch.no_grad():
-            terms.table[terms.sequence_offsets[0] :].normal_()  # theirs are the last tables
+            terms.table[terms.layout.sequences[0] :].normal_()  # theirs are the last tables
     return terms

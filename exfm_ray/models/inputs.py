@@ -1,7 +1,8 @@
 """What a model reads: one batch's features as tensors."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -29,6 +30,8 @@ class Inputs:
     numeric: torch.Tensor
     """(B, N) float32"""
     sequences: tuple[SequenceInput, ...]
+    lookups: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+    """by the layout of a table the `Lookup` of these rows in it, kept for all models that read them"""
 
     def __len__(self) -> int:
         return int(self.categorical.shape[0])
@@ -42,10 +45,14 @@ class Inputs:
         )
 
     def to(self, device: torch.device) -> "Inputs":
+        """These, or a copy where the device is another."""
+        if self.categorical.device == device:
+            return self
         return Inputs(
             categorical=self.categorical.to(device, non_blocking=True),
             numeric=self.numeric.to(device, non_blocking=True),
             sequences=tuple(SequenceInput(s.values.to(device), s.offsets.to(device)) for s in self.sequences),
+            lookups={layout: lookup.to(device) for layout, lookup in self.lookups.items()},
         )
 
 

@@ -82,7 +82,8 @@ def export_program(model: Model, schema: Schema) -> ExportedProgram:
         lengths = [Dim(f"values_{index}", min=0) for index in range(len(example.sequences))]
         shapes.append(tuple(shape for length in lengths for shape in ({0: length}, {0: rows + 1})))
     served = ServedModel(model).eval()
-    program = torch.export.export(served, flat(example), dynamic_shapes=tuple(shapes), strict=False)
+    with torch.no_grad():
+        program = torch.export.export(served, flat(example), dynamic_shapes=tuple(shapes), strict=False)
     program.example_inputs = None  # they would be saved as a pickle
     return program
 

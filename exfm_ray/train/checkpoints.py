@@ -56,13 +56,8 @@ def load_checkpoint(
         state: dict[int, dict[str, Any]] = {}
         for key, tensor in _under(tensors, name).items():
             index, field = key.split(".", 1)
-            state.setdefault(int(index), {})[field] = _as_saved(optimizer, field, tensor)
+            state.setdefault(int(index), {})[field] = tensor
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-
-
-def _as_saved(optimizer: Optimizer, field: str, tensor: torch.Tensor) -> Any:
-    """SparseAdam counts its steps in a Python int, the others in a tensor."""
-    return int(tensor) if field == "step" and isinstance(optimizer, torch.optim.SparseAdam) else tensor
 
 
 def _under(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

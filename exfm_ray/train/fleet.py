@@ -1,43 +1,34 @@
-"""The fleet: one Ray Train run whose workers each train a share of the VMs over all days.
-
-All variants (method × seed) of a VM stand in one process and share one pass over its rows.
-"""
+"""The fleet: one Ray Train run whose workers each train a share of the variants over all days."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import ray.train
 
+from exfm_ray.config import VariantConfig
 from exfm_ray.data.experiment import Experiment
-from exfm_ray.train.group import VariantGroup
 from exfm_ray.train.process import training_device
+from exfm_ray.train.share_out import share_out
+from exfm_ray.train.variants import by_rows, train_variants
 
 
-def share_out(costs: Sequence[float], workers: int) -> list[list[int]]:
-    """Indices per worker: the dearest first, each to the worker that has least (Graham's longest first).
-
-    Args:
-        costs: of each piece of work, in any one unit.
-    """
-    shares: list[list[int]] = [[] for _ in range(workers)]
-    loads = [0.0] * workers
-    for index in sorted(range(len(costs)), key=lambda index: (-costs[index], index)):
-        worker = loads.index(min(loads))
-        shares[worker].append(index)
-        loads[worker] += costs[index]
-    return shares
+def shares(experiment: Experiment, variants: Sequence[VariantConfig], workers: int) -> list[list[VariantConfig]]:
+    """What each worker trains: variants of one pass together, as far as that leaves no worker idle."""
+    groups = by_rows(experiment, variants)
+    return [
+        [groups[group][member] for group, member in share]
+        for share in share_out([len(group) for group in groups], workers)
+    ]
 
 
 def train_fleet(settings: dict[str, Any]) -> None:
-    """The training function of the fleet's Ray Train run: every VM of this worker's share, day by day.
+    """The training function of the fleet's Ray Train run: every variant of this worker's share, day by day.
 
     Args:
-        settings: `experiment`, an `Experiment` as JSON values, and `shares`, VM indices per worker.
+        settings: `experiment`, an `Experiment` as JSON values, and `shares`, for each worker the `VariantConfig`s that
+            it trains, likewise.
     """
     experiment = Experiment.model_validate(settings["experiment"])
     share = settings["shares"][ray.train.get_context().get_world_rank()]
-    device = training_device()
-    groups = [VariantGroup(experiment, experiment.recipe.vms[index], device) for index in share]
-    for day in experiment.supervised_days:
-        for group in groups:
-            group.live_through(day)
+    variants = [VariantConfig.model_validate(variant) for variant in share]
+    train_variants(experiment, variants, training_device())

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import torch
 from torch.optim import Optimizer
 
 from exfm_ray.models.build import seeded
@@ -26,8 +25,8 @@ def grow(model: Model, tables: Optimizer, build: Callable[[], Model], seed: int,
         places = own.places_in(other)
         state = tables.state.get(own.table, {})
         for key, value in state.items():
-            if torch.is_tensor(value) and value.shape == own.table.shape:
-                state[key] = torch.zeros_like(other.table.data).index_copy_(0, places, value)
+            if value.shape[:1] == own.table.shape[:1]:  # a number or a vector per row
+                state[key] = value.new_zeros(len(other.table), *value.shape[1:]).index_copy_(0, places, value)
         own.grow_to(other, places)
 
 

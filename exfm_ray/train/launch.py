@@ -1,14 +1,15 @@
 """Ray Train runs: one for the FM's stream, one for the fleet of VMs."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from exfm_ray.config import VariantConfig
 from exfm_ray.data.experiment import Experiment
-from exfm_ray.train.fleet import share_out, train_fleet
+from exfm_ray.train.fleet import shares, train_fleet
 from exfm_ray.train.foundation import train_foundation_stream
 
 
@@ -18,12 +19,20 @@ def train_foundation_model(experiment: Experiment) -> None:
     _run(experiment, "fm", train_foundation_stream, settings, 1, experiment.recipe.resources.gpus_per_fm)
 
 
-def train_vertical_models(experiment: Experiment, workers: int) -> None:
-    """Train and evaluate every VM over all its days, shared by `workers` processes."""
+def train_vertical_models(
+    experiment: Experiment, workers: int, variants: Sequence[VariantConfig] | None = None
+) -> None:
+    """Train and evaluate variants over all their days, shared by `workers` processes.
+
+    Args:
+        variants: as `train_variants` takes them; left out: the recipe's.
+    """
     recipe = experiment.recipe
-    # all VMs read the whole day and keep their part, so a VM costs what its variants cost
-    costs = [len(recipe.methods_of(vm)) * len(recipe.seeds) for vm in recipe.vms]
-    settings = {"experiment": experiment.model_dump(mode="json"), "shares": share_out(costs, max(workers, 1))}
+    parts = shares(experiment, recipe.variants() if variants is None else variants, max(workers, 1))
+    settings = {
+        "experiment": experiment.model_dump(mode="json"),
+        "shares": [[variant.model_dump(mode="json") for variant in part] for part in parts],
+    }
     _run(experiment, "fleet", train_fleet, settings, workers, recipe.resources.gpus_per_vm)
 
 

@@ -7,19 +7,23 @@ from torch import nn
 from torch.optim import Optimizer
 
 from exfm_ray.config import AdapterConfig, OptimizerConfig
+from exfm_ray.train.table_optimizers import Adagrad, LazyAdam, RowwiseAdagrad, TouchedRowsOptimizer
+
+TABLE_OPTIMIZERS: dict[str, type[TouchedRowsOptimizer]] = {
+    "rowwise_adagrad": RowwiseAdagrad,
+    "adagrad": Adagrad,
+    "lazy_adam": LazyAdam,
+}
 
 
 def build_optimizers(
     config: OptimizerConfig, dense: Iterable[nn.Parameter], tables: Iterable[nn.Parameter]
 ) -> dict[str, Optimizer]:
     """Fused Adam for dense parameters; tables are updated only in the rows that a batch touches."""
-    rate = config.embedding_learning_rate or config.learning_rate
-    embedding: Optimizer
-    if config.embedding == "lazy_adam":
-        embedding = torch.optim.SparseAdam(list(tables), lr=rate)
-    else:
-        embedding = torch.optim.Adagrad(list(tables), lr=rate)
-    return {"dense": torch.optim.Adam(list(dense), lr=config.learning_rate, fused=True), "tables": embedding}
+    return {
+        "dense": torch.optim.Adam(list(dense), lr=config.learning_rate, fused=True),
+        "tables": TABLE_OPTIMIZERS[config.embedding](tables, config.table_rate),
+    }
 
 
 def build_adapter_optimizer(config: AdapterConfig, parameters: Iterable[nn.Parameter]) -> Optimizer:

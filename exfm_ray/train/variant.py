@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch.optim import Optimizer
 
-from exfm_ray.config import VerticalModelConfig
+from exfm_ray.config import VariantConfig
 from exfm_ray.data.batches import Batch
 from exfm_ray.data.commit import Made, Manifest, Stopwatch
 from exfm_ray.data.counting import coded
@@ -17,9 +17,9 @@ from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts
 from exfm_ray.data.traffic import Traffic
 from exfm_ray.distill.step import train_step
 from exfm_ray.distill.student import Student
+from exfm_ray.errors import DataError
 from exfm_ray.models.build import build_model
 from exfm_ray.models.model import Model
-from exfm_ray.schema import Method
 from exfm_ray.train.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from exfm_ray.train.growth import grow
 from exfm_ray.train.optimizers import build_adapter_optimizer, build_optimizers
@@ -28,18 +28,17 @@ from exfm_ray.train.optimizers import build_adapter_optimizer, build_optimizers
 class Variant:
     """A student with its optimizers and counts; continues from its last checkpoint when built."""
 
-    def __init__(
-        self, experiment: Experiment, vm: VerticalModelConfig, method: Method, seed: int, device: torch.device
-    ) -> None:
-        self.experiment, self.vm, self.method, self.seed, self.device = experiment, vm, method, seed, device
-        name = variant_name(vm.name, method, seed)
+    def __init__(self, experiment: Experiment, config: VariantConfig, device: torch.device) -> None:
+        self.experiment, self.config, self.device = experiment, config, device
+        self.vm, self.method, self.seed = config.vm, config.method, config.seed
+        name = variant_name(self.vm.name, self.method, self.seed)
         self.checkpoints = experiment.run.checkpoints(name)
         self.snapshots = SnapshotDatabase(experiment.run.snapshots(name))
         self.trained: Made | None = None
         checkpoint = latest_checkpoint(self.checkpoints)
         first = experiment.recipe.first_vm_day
         self.trained_through = first - 1 if checkpoint is None else int(checkpoint.about["day"])
-        self.begin(coded(experiment, experiment.vm_traffic(vm), max(self.trained_through, first)))
+        self.begin(coded(experiment, experiment.vm_traffic(self.vm), max(self.trained_through, first)))
         if checkpoint is not None:
             self._continue(checkpoint)
 
@@ -70,6 +69,9 @@ class Variant:
         self.traffic = traffic
 
     def _continue(self, checkpoint: Manifest) -> None:
+        own = self.config.model_dump(mode="json")
+        if (other := checkpoint.about.get("variant", own)) != own:
+            raise DataError(f"{self.checkpoints} is the state of another configuration: {other} instead of {own}")
         load_checkpoint(self.checkpoints, checkpoint, self.student, self._all_optimizers())
         self.rows, self.positives = int(checkpoint.about["rows"]), int(checkpoint.about["positives"])
         self.trained = checkpoint.made
@@ -79,12 +81,15 @@ class Variant:
         return self.optimizers | ({"adapter": self.adapter_optimizer} if self.adapter_optimizer is not None else {})
 
     def train(self, batch: Batch) -> None:
-        """One step of Algorithm 1."""
-        fm_prob = None if batch.fm_probs is None or self.method == "none" else batch.fm_probs[:, 0].to(self.device)
-        label = batch.labels[:, 0].to(self.device)
+        """One step of Algorithm 1.
+
+        Args:
+            batch: on the student's device.
+        """
+        fm_prob = None if batch.fm_probs is None or self.method == "none" else batch.fm_probs[:, 0]
         optimizers = list(self.optimizers.values())
         self.student.train()
-        train_step(self.student, batch.inputs.to(self.device), label, fm_prob, optimizers, self.adapter_optimizer)
+        train_step(self.student, batch.inputs, batch.labels[:, 0], fm_prob, optimizers, self.adapter_optimizer)
 
     def finish_day(self, day: int, rows: int, positives: int, stopwatch: Stopwatch) -> None:
         """Commit the state after a day of training, and publish what would be served from now on.
@@ -93,7 +98,7 @@ class Variant:
             rows, positives: of the day's training rows.
         """
         self.trained_through, self.rows, self.positives = day, self.rows + rows, self.positives + positives
-        about = {"rows": self.rows, "positives": self.positives}
+        about = {"rows": self.rows, "positives": self.positives, "variant": self.config.model_dump(mode="json")}
         state = self._all_optimizers()
         self.trained = save_checkpoint(self.checkpoints, day, self.student, state, about, stopwatch).made
         self._publish(rows, stopwatch)
@@ -111,9 +116,9 @@ class Variant:
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> NDArray[np.float32]:
-        """Served probabilities (B,) of a batch's rows."""
+        """Served probabilities (B,) of the rows of a batch on the student's device."""
         self.student.eval()
-        logits = self.student.model(batch.inputs.to(self.device))
+        logits = self.student.model(batch.inputs)
         probability: NDArray[np.float32] = torch.sigmoid(logits[:, 0]).cpu().numpy()
         return probability
 

@@ -1,19 +1,25 @@
 """From committed rows to batches: order, alignment, encoding."""
 
+import threading
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from exfm_ray.data.batches import day_batches
+from exfm_ray.data.batches import Batch, day_batches, resized
 from exfm_ray.data.commit import Stopwatch, commit
 from exfm_ray.data.encode import encode, table_rows
+from exfm_ray.data.hashing import mixed
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import arrow_schema, read_rows, rebatch, write_part, write_partition
 from exfm_ray.data.traffic import Traffic
 from exfm_ray.errors import DataError
+from exfm_ray.models.inputs import Inputs, SequenceInput
 from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, FM_SNAPSHOT, STAGE, Feature, Schema
 
 ROWS = 1_000
@@ -153,6 +159,86 @@ def test_hashed_rows_are_fixed_spread_and_in_range() -> None:
     counts = np.bincount(table_rows(np.arange(100_000, dtype=np.int64), 100, "hash"), minlength=100)
     assert counts.min() > 850
     assert counts.max() < 1_150
+
+
+@pytest.mark.parametrize("rows", [1, 2, 1_000, 2**31 + 11, 2**40])
+def test_hashing_many_values_gives_what_hashing_each_alone_gives(rows: int) -> None:
+    values = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, 40_000)
+    before = values.copy()
+    expected = mixed(values.astype(np.uint64)) % np.uint64(rows)
+    assert np.array_equal(table_rows(values, rows, "hash"), expected.astype(np.int64))
+    assert np.array_equal(values, before)
+
+
+@pytest.mark.parametrize(("values", "fits"), [([0, 23], True), ([24], False), ([5, -1], False), ([-(2**63)], False)])
+def test_an_identity_code_is_a_row_of_the_table(values: list[int], fits: bool) -> None:
+    raw = np.array(values, dtype=np.int64)
+    if fits:
+        assert table_rows(raw, 24, "identity").tolist() == values
+    else:
+        with pytest.raises(DataError, match=f"values from {min(values)} to {max(values)} do not fit"):
+            table_rows(raw, 24, "identity")
+
+
+def test_lists_of_rows_are_not_copied() -> None:
+    item = Feature(name="item", kind="categorical", rows=30, encoding="identity")
+    features = (item, Feature(name="history", kind="sequence", shares="item"))
+    schema = Schema(features=features, tasks=("click",), domains=("a",), stages=("later",))
+    lists = pa.array([[1, 2], [], [3], [4, 5, 6], [29]], pa.list_(pa.int64()))
+    table = pa.table({"item": [0, 1, 2, 3, 4], "history": lists})
+    whole = encode(table, schema).sequences[0]
+    assert whole.values.data_ptr() == lists.values.buffers()[1].address
+    middle = encode(table.slice(1, 3), schema).sequences[0]
+    assert middle.values.tolist() == [3, 4, 5, 6]
+    assert middle.offsets.tolist() == [0, 0, 1, 4]
+    twice = encode(pa.concat_tables([table, table.slice(1, 3)]), schema).sequences[0]
+    assert twice.values.tolist() == [1, 2, 3, 4, 5, 6, 29, 3, 4, 5, 6]
+    assert encode(table.slice(1, 1), schema).sequences[0].values.dtype == torch.int64
+
+
+@given(st.lists(st.integers(0, 9), max_size=8), st.integers(1, 12))
+def test_batches_are_cut_from_pieces_of_any_size(sizes: list[int], size: int) -> None:
+    edges = np.cumsum([0, *sizes])
+    whole = batch_of(0, int(edges[-1]))
+    batches = list(resized((batch_of(int(a), int(b)) for a, b in pairwise(edges)), size))
+    assert [len(batch) for batch in batches[:-1]] == [size] * (len(batches) - 1)
+    assert all(0 < len(batch) <= size for batch in batches)
+    for start, batch in zip(range(0, len(whole), size), batches, strict=True):
+        expected = whole.rows(start, min(start + size, len(whole)))
+        assert torch.equal(batch.labels, expected.labels)
+        assert batch.fm_probs is not None
+        assert torch.equal(batch.fm_probs, expected.fm_probs)
+        assert torch.equal(batch.inputs.categorical, expected.inputs.categorical)
+        assert torch.equal(batch.inputs.numeric, expected.inputs.numeric)
+        assert torch.equal(batch.inputs.sequences[0].values, expected.inputs.sequences[0].values)
+        assert torch.equal(batch.inputs.sequences[0].offsets, expected.inputs.sequences[0].offsets)
+
+
+def batch_of(start: int, stop: int) -> Batch:
+    """Row r has r in every field, and a history of r % 3 times r."""
+    rows = torch.arange(start, stop)
+    lengths = rows % 3
+    history = SequenceInput(rows.repeat_interleave(lengths), torch.cat([torch.zeros(1), lengths.cumsum(0)]).long())
+    column = rows.unsqueeze(1)
+    return Batch(Inputs(column, column.float(), (history,)), column.float(), column / 1_000)
+
+
+def test_a_reader_that_stops_leaves_no_thread(dataset: Location, small_schema: Schema) -> None:
+    traffic = Traffic(dataset, small_schema, small_schema.tasks)
+    for batch in day_batches(traffic, 1, 64):
+        assert len(batch) == 64
+        break
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("ahead")] == []
+
+
+@pytest.mark.parametrize("missing", ["row", "element"])
+def test_nulls_in_histories_are_refused(small_schema: Schema, missing: str) -> None:
+    lists = {"row": [[1], None, [2]], "element": [[1], [None], [2]]}[missing]
+    table = day_table(small_schema, 3)
+    column = pa.array(lists, pa.list_(pa.int64()))
+    table = table.set_column(table.schema.get_field_index("history"), "history", column)
+    with pytest.raises(DataError, match="column history has 1 nulls"):
+        encode(table, small_schema)
 
 
 def test_identity_codes_outside_the_table_are_refused(small_schema: Schema) -> None:

@@ -222,7 +222,8 @@ def test_float32_is_near_the_plain_loops(schema: Schema) -> None:
 def test_rows_without_history_have_no_interest(schema: Schema) -> None:
     model, batch = wide(build_model(config(refiner=True, heads=2, position_dim=3), schema, 1)), inputs()
     (group,) = model.groups
-    interests = group(model.embedding, batch, model.embedding.single(batch))
+    vectors = model.embedding.vectors(batch)
+    interests = group(vectors, batch, vectors.fields())
     assert interests.shape == (len(LENGTHS), 2 * 8)
     assert [bool((row == 0).all()) for row in interests] == [length == 0 for length in LENGTHS]
 
@@ -271,8 +272,12 @@ def test_a_change_of_one_history_changes_that_row_alone(schema: Schema) -> None:
     model, batch = wide(build_model(config(refiner=True, heads=2), schema, 1)), inputs()
     before = model(batch)
     start, stop = int(batch.sequences[2].offsets[3]), int(batch.sequences[2].offsets[4])
-    batch.sequences[2].values[start:stop] = (batch.sequences[2].values[start:stop] + 1) % 30
-    assert (model(batch) != before).any(dim=1).nonzero().flatten().tolist() == [3]
+    values = batch.sequences[2].values.clone()
+    values[start:stop] = (values[start:stop] + 1) % 30
+    changed = (*batch.sequences[:2], SequenceInput(values, batch.sequences[2].offsets), *batch.sequences[3:])
+    assert (model(Inputs(batch.categorical, batch.numeric, changed)) != before).any(
+        dim=1
+    ).nonzero().flatten().tolist() == [3]
 
 
 def test_softmax_of_each_history() -> None:

@@ -34,7 +34,7 @@ class Training:
     def __init__(
         self,
         method: Method,
-        embedding: Literal["lazy_adam", "adagrad"],
+        embedding: Literal["rowwise_adagrad", "adagrad", "lazy_adam"],
         schema: Schema,
         model: ModelConfig = PLAIN,
     ) -> None:
@@ -54,10 +54,10 @@ class Training:
             train_step(self.student, inputs, label, fm_prob, list(self.optimizers.values()), self.adapter)
 
 
-@pytest.mark.parametrize("embedding", ["lazy_adam", "adagrad"])
+@pytest.mark.parametrize("embedding", ["rowwise_adagrad", "adagrad", "lazy_adam"])
 @pytest.mark.parametrize("method", ["none", "kd", "ah", "ah_sa"])
 def test_continued_equals_undisturbed(
-    method: Method, embedding: Literal["lazy_adam", "adagrad"], small_schema: Schema, tmp_path: Path
+    method: Method, embedding: Literal["rowwise_adagrad", "adagrad", "lazy_adam"], small_schema: Schema, tmp_path: Path
 ) -> None:
     check_continued(tmp_path, lambda: Training(method, embedding, small_schema))
 

@@ -56,8 +56,8 @@ def test_rows_are_appended_before_the_last_one() -> None:
     assert torch.equal(small.table[places], learned)
     others = [2, 3, 8, 9, 12, 13]
     assert torch.equal(small.table[others], new[others])
-    assert small.table_offsets.tolist() == [0, 5, 7]
-    assert small.sequence_offsets == [11]
+    assert small.layout.categorical == (0, 5, 7)
+    assert small.layout.sequences == (11,)
     assert small.places_in(large).tolist() == list(range(15))
 
 
@@ -67,10 +67,10 @@ def rows(users: list[int], items: list[int]) -> Inputs:
     return Inputs(categorical, torch.zeros(len(users), 0), (SequenceInput(torch.tensor(items), offsets),))
 
 
-@pytest.mark.parametrize("embedding", ["lazy_adam", "adagrad"])
+@pytest.mark.parametrize("embedding", ["rowwise_adagrad", "adagrad", "lazy_adam"])
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.type)
 def test_training_goes_on_as_if_the_new_rows_had_always_been_there(
-    config: ModelConfig, embedding: Literal["lazy_adam", "adagrad"]
+    config: ModelConfig, embedding: Literal["rowwise_adagrad", "adagrad", "lazy_adam"]
 ) -> None:
     """A model that grew and one as large from the start, equal but for rows that nothing has touched: equal steps."""
     settings = OptimizerConfig(embedding=embedding)

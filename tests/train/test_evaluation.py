@@ -1,9 +1,8 @@
-"""Sharing out VMs, scoring a day, and variants that share a pass."""
+"""Scoring a day, and what predicting leaves alone."""
 
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,21 +13,13 @@ from exfm_ray.das.predictor import Predictor
 from exfm_ray.data.batches import Batch, day_batches
 from exfm_ray.data.dataset import open_dataset
 from exfm_ray.data.partitions import read_rows
-from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.data.snapshots import SnapshotDatabase
 from exfm_ray.models.inputs import Inputs, SequenceInput
 from exfm_ray.schema import Feature, Schema
-from exfm_ray.simulation import produce, write_results
+from exfm_ray.simulation import produce
 from exfm_ray.train.evaluation import score
-from exfm_ray.train.fleet import share_out
 from exfm_ray.train.variant import Variant
 from tests.conftest import claimed, small_content
-
-
-def test_the_dearest_goes_first_to_whoever_has_least() -> None:
-    assert share_out([4, 4, 4, 1, 9], 2) == [[4, 3], [0, 1, 2]]
-    assert share_out([1, 1], 3) == [[0], [1], []]
-    assert sorted(index for share in share_out([3.0] * 17, 4) for index in share) == list(range(17))
 
 
 def test_a_score_against_literals() -> None:
@@ -60,24 +51,6 @@ def test_what_is_undefined_is_null() -> None:
     assert score(np.array([]), np.array([]), 0.1, None, None)["logloss"] is None
 
 
-def lines(content: dict[str, Any], root: Path) -> list[dict[str, Any]]:
-    recipe = Recipe.model_validate(content)
-    experiment = claimed(recipe, root)
-    produce(experiment, open_dataset(recipe.data), None)
-    write_results(experiment)
-    return RunDirectory(experiment.run.root).results()
-
-
-def test_a_variant_gives_in_company_what_it_gives_alone(tmp_path: Path) -> None:
-    deep = {"type": "deepfam", "embedding_dim": 4, "hidden": [8, 4], "dropout": 0.3, "batch_norm": True}
-    vms = [{"name": "first", "domain": 0, "model": deep}, {"name": "second", "domain": 1, "model": deep}]
-    together = lines(small_content(vms=vms, seeds=[0, 1]), tmp_path / "together")
-    alone = lines(small_content(vms=vms, seeds=[1], methods=["ah_sa"]), tmp_path / "alone")
-    expected = [line for line in together if line["seed"] == 1 and line["method"] == "ah_sa"]
-    assert len(alone) == 4
-    assert alone == expected
-
-
 def test_predicting_is_without_dropout_and_changes_nothing(tmp_path: Path) -> None:
     deep = {"type": "dcnv2", "embedding_dim": 4, "cross_layers": 1, "hidden": [8], "dropout": 0.5, "batch_norm": True}
     content = small_content(vms=[{"name": "vm", "model": deep}], methods=["none"])
@@ -85,7 +58,7 @@ def test_predicting_is_without_dropout_and_changes_nothing(tmp_path: Path) -> No
     recipe = Recipe.model_validate(content)
     experiment = claimed(recipe, tmp_path)
     produce(experiment, open_dataset(recipe.data), None)
-    variant = Variant(experiment, recipe.vms[0], "none", 0, torch.device("cpu"))
+    variant = Variant(experiment, recipe.variants()[0], torch.device("cpu"))
     batch = next(day_batches(experiment.vm_traffic(recipe.vms[0]), 4, 256))
     before = {name: tensor.clone() for name, tensor in variant.student.state_dict().items()}
     predicted = variant.predict(batch)
@@ -121,7 +94,7 @@ def test_predicting_moves_no_running_moment(tmp_path: Path) -> None:
     recipe = Recipe.model_validate(content)
     experiment = claimed(Recipe.model_validate(small_content()), tmp_path)
     experiment = experiment.model_copy(update={"recipe": recipe, "data_schema": schema})
-    variant = Variant(experiment, recipe.vms[0], "none", 0, torch.device("cpu"))
+    variant = Variant(experiment, recipe.variants()[0], torch.device("cpu"))
     inputs = Inputs(
         torch.tensor([[1], [2], [3]]),
         torch.zeros(3, 0),
