@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from machine import describe_machine
 from taobao_shape import HISTORY_LENGTH
@@ -211,7 +211,12 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--models", nargs="+", choices=MODELS, default=tuple(MODELS), help="all where it is left out")
     found.add_argument("--parts", nargs="+", choices=PARTS, help="all, or fuxictr with --quick")
     found.add_argument("--rounds", type=int, help=f"that count: {FULL.rounds}, or {QUICK.rounds} with --quick")
-    found.add_argument("--embedding", default="adagrad", help="our optimizer of the tables; theirs is Adam")
+    found.add_argument(
+        "--embedding",
+        choices=get_args(OptimizerConfig.model_fields["embedding"].annotation),
+        default=OptimizerConfig().embedding,
+        help=f"our optimizer of the tables, {OptimizerConfig().embedding} where it is left out; theirs is Adam",
+    )
     found.add_argument("--regularize", action="store_true", help="theirs with the published L2, which ours lacks")
     for name in ("fuxictr", "libraries"):
         found.add_argument(f"--{name}", type=Path, default=ENVIRONMENT, metavar="PYTHON", help="interpreter with it")
