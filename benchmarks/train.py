@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from machine import describe_machine
 from taobao_shape import HISTORY_LENGTH
@@ -37,8 +37,10 @@ LIBRARIES = {
 """The script of each, and the models that it has."""
 LARGER = 10
 """times the published vocabularies, of the part `vocabulary`"""
-PART_MODEL = "DCNv2"
-"""of the parts that compare one model"""
+VOCABULARY_MODELS = ("FaM", "DCNv2")
+"""of the part `vocabulary`: one that is nearly all tables, and one that is nearly all matrix products"""
+FM_MODELS = ("DCNv2",)
+"""of the part `inference`"""
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,7 @@ class Bench:
         if key not in self.written:
             place = self.root / str(len(self.written))
             place.mkdir()
-            schema = write_days(place, SETTINGS[setting], rows, times)
-            write_npz(place, schema)
-            self.written[key] = place, schema
+            self.written[key] = place, write_days(place, SETTINGS[setting], rows, times)
         return self.written[key]
 
     def ours(self, setting: str, model: str, method: Method = "none", times: int = 1, task: str = "round") -> Side:
@@ -101,6 +101,7 @@ class Bench:
 
     def theirs(self, script: str, python: Path, setting: str, model: str, task: str = "round") -> Side:
         place, schema = self.data(setting, model)
+        write_npz(place, schema)
         settings = {
             "place": str(place),
             "features": [feature.model_dump() for feature in schema.features],
@@ -136,13 +137,11 @@ class Bench:
 
     def vocabulary(self) -> Iterator[dict[str, Any]]:
         """A step with vocabularies of ten times the size, beside one with the published ones."""
-        for setting in self._settings():
-            larger = self.ours(setting, PART_MODEL, times=LARGER)
-            comparison = self._compare(larger, self.ours(setting, PART_MODEL))
+        for setting, model in self._chosen(VOCABULARY_MODELS):
+            comparison = self._compare(self.ours(setting, model, times=LARGER), self.ours(setting, model))
             mine, yours = comparison.parameters
-            yield self._step(
-                comparison, f"{PART_MODEL} {setting}, {mine / 1e6:.0f} M beside {yours / 1e6:.0f} M numbers"
-            )
+            parameters = f"{mine / 1e6:.0f} M beside {yours / 1e6:.0f} M parameters"
+            yield self._step(comparison, f"{model} {setting}, {parameters}")
 
     def methods(self) -> Iterator[dict[str, Any]]:
         """A step of ah_sa, which trains two more heads and the adapter, beside one of none."""
@@ -152,11 +151,11 @@ class Bench:
 
     def inference(self) -> Iterator[dict[str, Any]]:
         """The FM supervises a day, beside `predict` of FuxiCTR."""
-        for setting in self._settings():
-            ours = self.ours(setting, PART_MODEL, task="predict")
-            theirs = self.theirs("train_fuxictr.py", self.options.fuxictr, setting, PART_MODEL, "predict")
+        for setting, model in self._chosen(FM_MODELS):
+            ours = self.ours(setting, model, task="predict")
+            theirs = self.theirs("train_fuxictr.py", self.options.fuxictr, setting, model, "predict")
             comparison = self._compare(ours, theirs)
-            what = f"predicted rows per CPU second, {PART_MODEL} {setting}, FuxiCTR"
+            what = f"predicted rows per CPU second, {model} {setting}, FuxiCTR"
             yield comparison.row(what, "rows/s", lambda one: one.rows_per_cpu_second)
 
     def _compare(self, ours: Side, theirs: Side, *, stages: bool = False) -> Comparison:
@@ -171,17 +170,15 @@ class Bench:
 
     def _step(self, comparison: Comparison, what: str) -> dict[str, Any]:
         return comparison.row(
-            f"CPU ms per {self.sizes.batch_rows} samples, {what}",
+            f"CPU ms per {self.sizes.batch_rows:,} samples, {what}",
             "ms",
             lambda one: one.cpu_seconds / one.rows * self.sizes.batch_rows * 1e3,
             less_is_better=True,
         )
 
-    def _settings(self) -> list[str]:
-        return [name for name in SETTINGS if name in self.options.settings]
-
     def _chosen(self, models: Sequence[str]) -> Iterator[tuple[str, str]]:
-        for setting in self._settings():
+        """Each setting with each of the models that the command names and the setting has."""
+        for setting in (name for name in SETTINGS if name in self.options.settings):
             for model in models:
                 if model in self.options.models and SETTINGS[setting].has(model):
                     yield setting, model
@@ -214,7 +211,12 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--models", nargs="+", choices=MODELS, default=tuple(MODELS), help="all where it is left out")
     found.add_argument("--parts", nargs="+", choices=PARTS, help="all, or fuxictr with --quick")
     found.add_argument("--rounds", type=int, help=f"that count: {FULL.rounds}, or {QUICK.rounds} with --quick")
-    found.add_argument("--embedding", default="adagrad", help="our optimizer of the tables; theirs is Adam")
+    found.add_argument(
+        "--embedding",
+        choices=get_args(OptimizerConfig.model_fields["embedding"].annotation),
+        default=OptimizerConfig().embedding,
+        help=f"our optimizer of the tables, {OptimizerConfig().embedding} where it is left out; theirs is Adam",
+    )
     found.add_argument("--regularize", action="store_true", help="theirs with the published L2, which ours lacks")
     for name in ("fuxictr", "libraries"):
         found.add_argument(f"--{name}", type=Path, default=ENVIRONMENT, metavar="PYTHON", help="interpreter with it")
@@ -225,11 +227,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     options.settings = options.settings or (["seq"] if options.quick else list(SETTINGS))
     options.parts = options.parts or (["fuxictr"] if options.quick else list(PARTS))
-    for part, python in (
-        ("fuxictr", options.fuxictr),
-        ("libraries", options.libraries),
-        ("inference", options.fuxictr),
-    ):
+    needed = {"fuxictr": options.fuxictr, "inference": options.fuxictr, "libraries": options.libraries}
+    for part, python in needed.items():
         if part in options.parts and not python.exists():
             raise SystemExit(f"{python} is not there: run `make bench-env`, or name interpreters with the libraries")
     machine = describe_machine("numpy", "pyarrow", "torch")

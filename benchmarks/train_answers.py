@@ -38,14 +38,16 @@ class Stages:
     """CPU seconds of a step by what they were spent on."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._since = time.process_time()
-
-    def begin(self) -> None:
-        self._since = time.process_time()
+        self._seconds: dict[str, float] = {}
+        self._started, self._since = time.process_time(), time.thread_time()
 
     def end(self, stage: str) -> None:
-        """What was used since the last call belongs to the stage."""
-        now = time.process_time()
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._since
+        """What this thread used since the last call belongs to the stage."""
+        now = time.thread_time()
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + now - self._since
         self._since = now
+
+    def per_step(self, steps: int) -> dict[str, float]:
+        """Of every stage, and of all other threads together: what reads ahead works beside the steps."""
+        beside = time.process_time() - self._started - sum(self._seconds.values())
+        return {stage: seconds / steps for stage, seconds in {**self._seconds, "other threads": beside}.items()}

@@ -42,10 +42,15 @@ def supervision_of(dataset: Location, day: int) -> Location:
 
 
 def write_npz(place: Path, schema: Schema) -> None:
-    """The rows of both days as FuxiCTR's preprocessing leaves them: one array per feature, histories filled up with 0
-    from the left."""
+    """The rows of both days as other libraries read them, where they are not written yet: one array per feature.
+
+    Histories are filled up with 0 from the left, as FuxiCTR's preprocessing does it.
+    """
     names = [*(feature.name for feature in schema.features), LABEL]
     for day in (WARM_DAY, MEASURED_DAY):
+        target = place / f"day{day}.npz"
+        if target.exists():
+            continue
         table = pa.concat_tables(read_rows(Location.of(str(place)).day(day), names))
         arrays: dict[str, NDArray[np.generic]] = {LABEL: column(table, LABEL)}
         for feature in schema.features:
@@ -54,7 +59,7 @@ def write_npz(place: Path, schema: Schema) -> None:
             else:
                 values = column(table, feature.name)
                 arrays[feature.name] = values.astype(np.int32) if feature.kind == "categorical" else values
-        np.savez(place / f"day{day}.npz", **arrays)
+        np.savez(target, **arrays)
 
 
 def _pieces(schema: Schema, setting: Setting, first: int, last: int) -> Iterator[pa.Table]:

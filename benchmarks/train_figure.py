@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
-
-MEASURE, SUBJECT = 0, 1
+from train_table import measure_and_subject
 
 
 def write_figure(place: Path, rows: Sequence[Mapping[str, Any]], machine: Mapping[str, Any]) -> None:
@@ -16,19 +15,19 @@ def write_figure(place: Path, rows: Sequence[Mapping[str, Any]], machine: Mappin
         machine: as `describe_machine` tells it.
     """
     figure = go.Figure()
-    for measure in dict.fromkeys(_parts(row)[MEASURE] for row in rows):
-        chosen = [row for row in rows if _parts(row)[MEASURE] == measure]
+    for measure in dict.fromkeys(measure_and_subject(row)[0] for row in rows):
+        chosen = [row for row in rows if measure_and_subject(row)[0] == measure]
         figure.add_bar(
             name=measure,
             orientation="h",
             x=[row["ratio"] for row in chosen],
-            y=[_parts(row)[SUBJECT] for row in chosen],
+            y=[measure_and_subject(row)[1] for row in chosen],
             text=[f"{row['ratio']:.2f}" for row in chosen],
             customdata=[(row["ours"], row["theirs"], row["unit"]) for row in chosen],
             hovertemplate="ours %{customdata[0]:,}, theirs %{customdata[1]:,} %{customdata[2]}<extra>%{y}</extra>",
         )
     figure.add_vline(x=1, line_dash="dot")
-    subjects = len({_parts(row)[SUBJECT] for row in rows})
+    subjects = len({measure_and_subject(row)[1] for row in rows})
     figure.update_layout(
         title=f"Training throughput: ours ÷ theirs ({machine['cpu']}, {machine['cores']} cores)",
         xaxis={"title": "ratio, above 1 ours is better", "type": "log"},
@@ -37,9 +36,3 @@ def write_figure(place: Path, rows: Sequence[Mapping[str, Any]], machine: Mappin
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0},
     )
     figure.write_html(place, include_plotlyjs=True)
-
-
-def _parts(row: Mapping[str, Any]) -> tuple[str, str]:
-    """What was measured, and of what."""
-    measure, _, subject = row["what"].partition(", ")
-    return measure, subject

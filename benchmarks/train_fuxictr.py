@@ -78,7 +78,7 @@ class Trainer:
             model.optimizer.step()
             stages.end("optimizer")
             steps += 1
-        return {stage: seconds / steps for stage, seconds in stages.seconds.items()}
+        return stages.per_step(steps)
 
     def _loader(self, day: int, rows: int) -> Any:
         """Its npz loader without a worker process, of its loaders the one that uses the fewest CPU seconds."""

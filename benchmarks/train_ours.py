@@ -96,7 +96,7 @@ class Trainer:
                 optimizer.step()
             stages.end("optimizer")
             steps += 1
-        return {stage: seconds / steps for stage, seconds in stages.seconds.items()}
+        return stages.per_step(steps)
 
     def predict(self, day: int) -> int:
         """Supervise the day, as a replica of the FM does with the requests of a Ray Data task; its rows."""

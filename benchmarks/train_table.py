@@ -9,14 +9,24 @@ from train_sides import Comparison
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    """One line per figure; a ratio above 1 means that ours is better."""
-    table = Table(title="ratio above 1: ours is better", title_justify="left")
-    table.add_column("what", overflow="fold")
-    for name in ("ours", "theirs", "unit", "ratio"):
-        table.add_column(name, justify="left" if name == "unit" else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(row["what"], f"{row['ours']:,}", f"{row['theirs']:,}", row["unit"], f"{row['ratio']:.2f}")
-    Console().print(table)
+    """A table for each measure; a ratio above 1 means that ours is better."""
+    console = Console()
+    for measure in dict.fromkeys(measure_and_subject(row)[0] for row in rows):
+        chosen = [row for row in rows if measure_and_subject(row)[0] == measure]
+        table = Table(title=f"{measure} ({chosen[0]['unit']})", title_justify="left")
+        table.add_column("")
+        for name in ("ours", "theirs", "ratio"):
+            table.add_column(name, justify="right")
+        for row in chosen:
+            subject = measure_and_subject(row)[1]
+            table.add_row(subject, f"{row['ours']:,}", f"{row['theirs']:,}", f"{row['ratio']:.2f}")
+        console.print(table)
+
+
+def measure_and_subject(row: Mapping[str, Any]) -> tuple[str, str]:
+    """What was measured, and of what."""
+    measure, _, subject = row["what"].partition(", ")
+    return measure, subject
 
 
 def print_stages(title: str, comparison: Comparison) -> None:

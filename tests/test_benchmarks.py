@@ -1,13 +1,20 @@
 """Every benchmark runs, and its JSON has the form that all of them share."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from exfm_ray.data.location import Location
+from exfm_ray.data.partitions import read_rows
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+LIBRARIES = BENCHMARKS.parent / ".bench" / "bin" / "python"
 
 
 @pytest.mark.ray
@@ -46,3 +53,74 @@ def test_variants_in_one_pass_are_measured_beside_a_run_each(tmp_path: Path) -> 
         assert set(row) == {"what", "ours", "theirs", "unit", "ratio"}
         assert row["unit"] == "s"
         assert row["ratio"] == pytest.approx(row["theirs"] / row["ours"], rel=0.1)
+
+
+def _train(tmp_path: Path, *arguments: str) -> list[dict[str, Any]]:
+    figures, drawn = tmp_path / "figures.json", tmp_path / "figure.html"
+    command = [sys.executable, str(BENCHMARKS / "train.py"), "--quick", "--rounds", "1", *arguments]
+    command += ["--json", str(figures), "--figure", str(drawn)]
+    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "ratio" in done.stdout
+    assert "Plotly.newPlot" in drawn.read_text()
+    content = json.loads(figures.read_text())
+    assert set(content) == {"machine", "rows"}
+    for row in content["rows"]:
+        assert set(row) == {"what", "ours", "theirs", "unit", "ratio"}
+        assert row["ours"] > 0 < row["theirs"]
+    rows: list[dict[str, Any]] = content["rows"]
+    return rows
+
+
+@pytest.mark.slow
+def test_a_method_is_measured_beside_another(tmp_path: Path) -> None:
+    """Of one round, the ratio is that of its two figures: less is better, so theirs stands above."""
+    (row,) = _train(tmp_path, "--parts", "methods", "--settings", "cat20", "--models", "FaM")
+    assert row["what"] == "CPU ms per 8,192 samples, FaM cat20, ah_sa beside none"
+    assert row["ratio"] == pytest.approx(row["theirs"] / row["ours"], rel=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not LIBRARIES.exists(), reason="make bench-env has not been run")
+@pytest.mark.parametrize(("setting", "model"), [("cat20", "FaM"), ("kuairand", "DMIN")])
+def test_training_is_measured_beside_fuxictr(setting: str, model: str, tmp_path: Path) -> None:
+    """The run itself checks that both sides have equally many parameters and read equally many rows."""
+    faster, _, leaner = _train(tmp_path, "--settings", setting, "--models", model)
+    assert faster["ratio"] == pytest.approx(faster["ours"] / faster["theirs"], rel=0.01)
+    assert leaner["ratio"] == pytest.approx(leaner["theirs"] / leaner["ours"], rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["seq", "seq99", "kuairand", "cat20"])
+def test_other_libraries_read_the_rows_of_the_partitions(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every id and label, and histories behind as much padding as fills them up to 50."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from train_data import MEASURED_DAY, write_days, write_npz
+    from train_settings import SETTINGS
+
+    schema = write_days(tmp_path, SETTINGS[name], (3, 200))
+    write_npz(tmp_path, schema)
+    names = [*(feature.name for feature in schema.features), "label_click"]
+    (table,) = read_rows(Location.of(str(tmp_path)).day(MEASURED_DAY), names)
+    arrays = np.load(tmp_path / f"day{MEASURED_DAY}.npz")
+    assert set(arrays) == set(names)
+    for column in names:
+        values = table[column].to_pylist()
+        if isinstance(values[0], list):
+            values = [[0] * (50 - len(history)) + history for history in values]
+        np.testing.assert_array_equal(arrays[column], np.array(values, dtype=arrays[column].dtype))
+
+
+def test_histories_are_as_long_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from train_settings import SETTINGS
+
+    lengths = {name: SETTINGS[name].lengths(np.random.default_rng(0), 20_000) for name in ("seq", "seq99", "kuairand")}
+    assert np.all(lengths["seq"] == 50)
+    assert np.mean(lengths["seq99"] == 50) == pytest.approx(0.99, abs=0.003)
+    assert lengths["seq99"].min() < 5
+    assert lengths["kuairand"].mean() == pytest.approx(15.08, abs=0.3)
+    assert lengths["kuairand"].min() == 0
+    assert lengths["kuairand"].max() == 50
