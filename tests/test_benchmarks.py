@@ -29,3 +29,20 @@ def test_supervision_is_measured_beside_a_plain_loop(tmp_path: Path) -> None:
     assert faster["ratio"] == pytest.approx(faster["ours"] / faster["theirs"], rel=0.01)
     assert leaner["ratio"] == pytest.approx(leaner["theirs"] / leaner["ours"], rel=0.01)
     assert all(kind in done.stdout for kind in ("replica", "Data task", "driver", "forward", "transfer"))
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_variants_in_one_pass_are_measured_beside_a_run_each(tmp_path: Path) -> None:
+    """The run itself checks that both sides leave the same results and checkpoints."""
+    figures = tmp_path / "figures.json"
+    command = [sys.executable, str(BENCHMARKS / "variants.py"), "--quick", "--rows", "1024", "--variants", "2"]
+    done = subprocess.run([*command, "--json", str(figures)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    content = json.loads(figures.read_text())
+    assert set(content) == {"machine", "rows"}
+    assert len(content["rows"]) == 3
+    for row in content["rows"]:
+        assert set(row) == {"what", "ours", "theirs", "unit", "ratio"}
+        assert row["unit"] == "s"
+        assert row["ratio"] == pytest.approx(row["theirs"] / row["ours"], rel=0.1)
