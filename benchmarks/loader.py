@@ -5,7 +5,8 @@
 
 All sides give batches of 8,192 of the same rows, in order, and nothing is done with them. Sides live through the
 session, show once that they read the same, and then take turns; figures are medians over the rounds. CPU seconds and
-memory are those of all processes of a side. A side that cannot run is told and left out.
+memory are those of all processes of a side. A side that cannot run is told and left out. `make bench-env` installs
+FuxiCTR in an environment of its own.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from processes import AskedProcess, watching
 from taobao_shape import Features
 
 HERE = Path(__file__).parent
+ENVIRONMENT = HERE.parent / ".bench" / "bin" / "python"
 BATCH_ROWS = 8_192
 ENCODINGS = ("identity", "hash", "counted")
 LOADERS = {"npz": "one npz file", "npz_blocks": "npz blocks", "parquet": "Parquet by Ray Data"}
@@ -148,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, help="5 where it is left out, 2 with --quick")
     parser.add_argument("--settings", nargs="+", choices=("seq", "cat20"), default=["seq", "cat20"])
     parser.add_argument("--loaders", nargs="+", choices=tuple(LOADERS), default=list(LOADERS))
-    parser.add_argument("--fuxictr", default=sys.executable, metavar="PYTHON", help="interpreter that has fuxictr")
+    parser.add_argument("--fuxictr", default=str(ENVIRONMENT), metavar="PYTHON", help="interpreter that has fuxictr")
     options = parser.parse_args(arguments)
     rows, rounds = (131_072, 2) if options.quick else (1_048_576, 5)
     machine = describe_machine("numpy", "pyarrow", "torch", "ray")

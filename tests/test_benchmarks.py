@@ -124,3 +124,28 @@ def test_histories_are_as_long_as_the_settings_say(monkeypatch: pytest.MonkeyPat
     assert lengths["kuairand"].mean() == pytest.approx(15.08, abs=0.3)
     assert lengths["kuairand"].min() == 0
     assert lengths["kuairand"].max() == 50
+
+
+def test_both_sides_of_the_loader_benchmark_have_the_same_rows(tmp_path: Path) -> None:
+    """What the run itself asks each side for, taken from the arrays that are written for the other side."""
+    code = (
+        "import json, sys; from pathlib import Path; from loader_data import write_day, write_npz; "
+        "place = Path(sys.argv[1]); print(json.dumps(write_npz(place, write_day(place, 'seq', 3_000))))"
+    )
+    written = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True, cwd=BENCHMARKS
+    )
+    columns = json.loads(written.stdout)
+    settings = {"place": str(tmp_path), "features": "seq", "columns": columns, "encoding": "identity"}
+    told = subprocess.run(
+        [sys.executable, "loader_ours.py", json.dumps(settings | {"batch_rows": 700})],
+        input="check\nround\n", capture_output=True, text=True, check=True, cwd=BENCHMARKS,
+    ).stdout.splitlines()  # fmt: skip
+    whole = np.load(tmp_path / "day.npz")
+    blocks = [np.load(file) for file in sorted((tmp_path / "blocks").iterdir())]
+    weights, total = 1 + np.arange(3_000) % 1_009, 0
+    for name in columns:
+        assert np.array_equal(np.concatenate([block[name] for block in blocks]), whole[name])
+        if name != "price":
+            total += int((whole[name].astype(np.int64).reshape(3_000, -1).sum(axis=1) * weights).sum())
+    assert [json.loads(line) for line in told] == [{"rows": 3_000, "sum": total}, {"rows": 3_000, "sum": 0}]
