@@ -36,10 +36,29 @@ class OursSettings(BaseModel):
     model: ModelConfig
     optimizer: OptimizerConfig
     method: Method = "none"
+    variants: int = 1
+    """that are trained on each batch, each from a seed of its own"""
+
+
+class Trained:
+    """A student with what trains it."""
+
+    def __init__(self, student: Student, vm: VerticalModelConfig) -> None:
+        self.student = student
+        tables = student.table_parameters()
+        self.optimizers = list(build_optimizers(vm.optimizer, student.dense_parameters(), tables).values())
+        self.adapter_optimizer: Optimizer | None = None
+        if student.adapter is not None:
+            self.adapter_optimizer = build_adapter_optimizer(vm.distill.adapter, student.adapter_parameters())
+
+    def step(self, batch: Batch) -> None:
+        self.student.train()
+        fm_prob = None if batch.fm_probs is None else batch.fm_probs[:, 0]
+        train_step(self.student, batch.inputs, batch.labels[:, 0], fm_prob, self.optimizers, self.adapter_optimizer)
 
 
 class Trainer:
-    """A student and its optimizers, as a fleet worker has them."""
+    """Students and their optimizers, as a fleet worker has them."""
 
     def __init__(self, settings: OursSettings) -> None:
         self.dataset = Location(settings.place)
@@ -47,22 +66,18 @@ class Trainer:
         self.traffic = Traffic(self.dataset, schema, (TASK,))
         vm = VerticalModelConfig(name="vm", task=TASK, model=settings.model, optimizer=settings.optimizer)
         self.batch_rows = vm.optimizer.batch_size
-        self.student = Student(vm, vm.distill, settings.method, schema, seed=0)
-        self.optimizers = list(
-            build_optimizers(vm.optimizer, self.student.dense_parameters(), self.student.table_parameters()).values()
-        )
-        self.adapter_optimizer: Optimizer | None = None
-        if self.student.adapter is not None:
-            self.adapter_optimizer = build_adapter_optimizer(vm.distill.adapter, self.student.adapter_parameters())
+        self.trained = [
+            Trained(Student(vm, vm.distill, settings.method, schema, seed), vm) for seed in range(settings.variants)
+        ]
+        self.student, self.optimizers = self.trained[0].student, self.trained[0].optimizers
 
     def train(self, day: int) -> int:
         """One pass over the day; its rows."""
-        self.student.train()
         rows = 0
         for batch in self._batches(day):
             rows += len(batch)
-            fm_prob = None if batch.fm_probs is None else batch.fm_probs[:, 0]
-            train_step(self.student, batch.inputs, batch.labels[:, 0], fm_prob, self.optimizers, self.adapter_optimizer)
+            for one in self.trained:
+                one.step(batch)
         return rows
 
     def stages(self) -> dict[str, float]:

@@ -92,10 +92,10 @@ def compare(ours: Side, theirs: Side, rounds: int, *, stages: bool = False) -> C
     """
     with closing(ours.start()) as first, closing(theirs.start()) as second:
         processes = ((ours, first), (theirs, second))
-        mine, yours = (_answer(process, process.read()) for _, process in processes)
+        mine, yours = (told(process, process.read()) for _, process in processes)
         for side, process in processes:
             _asked(process, "warm" if side.task == "round" else f"warm {side.task}")
-        pairs = [[_round(process, side.task) for side, process in processes] for _ in range(rounds)]
+        pairs = [[asked_round(process, side.task) for side, process in processes] for _ in range(rounds)]
         split = tuple(_asked(process, "stages")["result"] for _, process in processes) if stages else None
     for one, other in pairs:
         if one.rows != other.rows:
@@ -104,16 +104,17 @@ def compare(ours: Side, theirs: Side, rounds: int, *, stages: bool = False) -> C
     return Comparison([one for one, _ in pairs], [other for _, other in pairs], parameters, yours["versions"], split)
 
 
-def _round(process: AskedProcess, task: str) -> Round:
-    told = _asked(process, task)
-    return Round(told["result"], told["cpu_seconds"], told["seconds"], told["peak_bytes"])
+def asked_round(process: AskedProcess, task: str) -> Round:
+    """One round of a side that has been started."""
+    used = _asked(process, task)
+    return Round(used["result"], used["cpu_seconds"], used["seconds"], used["peak_bytes"])
 
 
 def _asked(process: AskedProcess, what: str) -> dict[str, Any]:
-    return _answer(process, process.ask(what))
+    return told(process, process.ask(what))
 
 
-def _answer(process: AskedProcess, line: str) -> dict[str, Any]:
+def told(process: AskedProcess, line: str) -> dict[str, Any]:
     """The next line that is an answer; libraries print others."""
     while not line.startswith("{"):
         line = process.read()

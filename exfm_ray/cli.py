@@ -232,26 +232,17 @@ def prepare_infer(
 def _prepare(
     kind: str, path: str, out: str, edits: list[str] | None, address: str | None, schema: str | None = None
 ) -> None:
-    """Prepare a raw log; only one that is read in many pieces is worth the processes of a cluster."""
+    """Prepare a raw log."""
     with _telling() as tell:
-        from exfm_ray.data.dataset import raw_log
         from exfm_ray.data.location import Location
-        from exfm_ray.data.source import StagedSource
-        from exfm_ray.prepare_log import prepare_log
+        from exfm_ray.data.run_directory import RunDirectory
+        from exfm_ray.prepare_log import prepare_log, processes_for
         from exfm_ray.recipe import read_data_section, read_table_schema
 
         section = {"type": kind, "path": path} | (read_table_schema(schema) if schema is not None else {})
         config, place = read_data_section(section, edits or []), Location.of(out)
-        source = raw_log(config)
-        if not isinstance(source, StagedSource) or all(stage.pieces == 1 for stage in source.stages()):
-            for line in prepare_log(config, place, console=tell.console):
-                tell.line(line)
-            return
-        from exfm_ray.cluster import task_cluster
-        from exfm_ray.data.run_directory import RunDirectory
-
         tell.logs = RunDirectory(place).local_directory().with_name(f"{place.name}.logs")
-        with task_cluster(address, tell.logs) as spread:
+        with processes_for(config, address, tell.logs) as spread:
             for line in prepare_log(config, place, spread, tell.console):
                 tell.line(line)
 

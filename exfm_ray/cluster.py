@@ -31,6 +31,11 @@ def fleet_workers(recipe: Recipe, cpus: float) -> int:
     return max(1, min(pieces, left))
 
 
+def machine_memory() -> int:
+    """Bytes of this machine's main memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def most_replicas(recipe: Recipe) -> int:
     """Of the FM, when the load is high."""
     return recipe.resources.fm_replicas_most or recipe.resources.fm_replicas

@@ -6,13 +6,13 @@ stopped, so the grid does.
 
 from rich.console import Console
 
-from exfm_ray.cluster import SharedCluster, shared_cluster
+from exfm_ray.cluster import SharedCluster, machine_memory, shared_cluster
 from exfm_ray.config import GridRecipe
 from exfm_ray.data.dataset import Dataset, open_dataset
 from exfm_ray.data.partitions import committed_days
 from exfm_ray.data.prepare import WORK, Spread, prepare
 from exfm_ray.data.run_directory import RunDirectory
-from exfm_ray.preflight import check_recipe
+from exfm_ray.preflight import check_memory, check_recipe
 from exfm_ray.progress import day_phases, watching
 from exfm_ray.run_start import claim_run, holding
 from exfm_ray.simulation import check_doors, is_large, simulate_on
@@ -30,6 +30,8 @@ def run_grid(grid: GridRecipe, run: RunDirectory, address: str | None, console: 
     data, recipes = open_dataset(grid.data), grid.simulations()
     for recipe in recipes:
         check_recipe(recipe, data)
+        if address is None:
+            check_memory(recipe, data, machine_memory())
     check_doors(recipes[0], address)
     with holding(run.root), shared_cluster(recipes, address) as cluster:
         claim_run(run, grid, data.prepared)

@@ -1,5 +1,7 @@
 """What a recipe and its data must agree on, checked before anything is started or written."""
 
+from typing import TYPE_CHECKING
+
 from exfm_ray.config import (
     MULTI_TASK_TYPES,
     DminModel,
@@ -12,6 +14,11 @@ from exfm_ray.config import (
 from exfm_ray.data.dataset import Dataset
 from exfm_ray.errors import UserError
 from exfm_ray.schema import Schema
+
+if TYPE_CHECKING:
+    from exfm_ray.models.model import Model
+
+BYTES_PER_PARAMETER = 4
 
 
 def check_recipe(recipe: Recipe, data: Dataset) -> None:
@@ -51,6 +58,30 @@ def check_recipe(recipe: Recipe, data: Dataset) -> None:
             f"data: {data.days} days are too few to train VMs from day {first} on and to evaluate them one day later; "
             f"at least {first + 1} are needed: add days, or lower fm.train_from_day, fm.staleness_days or "
             "evaluate.train_from_day"
+        )
+
+
+def check_memory(recipe: Recipe, data: Dataset, machine_bytes: int) -> None:
+    """Compare the parameters of all variants of the VMs, which are trained at once, with one machine's memory.
+
+    Optimizers' states and all else come on top, so that what is told here cannot be mended by luck.
+
+    Args:
+        machine_bytes: of main memory.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    counted = recipe.vocabulary  # whose tables are as small as can be, since nobody knows yet how large they become
+    inputs = (data.schema if counted is None else data.schema.counted(but=counted.hashed)).for_vm()
+    parameters = {vm.name: _meta_model(vm.model, inputs, tasks=1).parameter_count() for vm in recipe.vms}
+    variants = recipe.variants()
+    needed = sum(parameters[variant.vm.name] for variant in variants) * BYTES_PER_PARAMETER
+    if needed > machine_bytes:
+        raise UserError(
+            f"vms: the parameters of all {len(variants)} variants (methods, seeds) take {needed / 2**30:.1f} GiB and "
+            f"this machine has {machine_bytes / 2**30:.1f}; leave out methods or seeds, lower embedding_dim, or give a "
+            "cluster's --address"
         )
 
 
@@ -103,15 +134,19 @@ def _check_vocabulary(recipe: Recipe, vocabulary: VocabularyConfig, schema: Sche
 
 
 def _check_model(where: str, config: ModelConfig, schema: Schema, tasks: int) -> None:
-    """Build the model on torch's meta device, which computes shapes and allocates nothing."""
     if isinstance(config, DminModel) and (problem := config.disagreement(schema)) is not None:
         raise UserError(f"{where}.{problem}")
+    try:
+        _meta_model(config, schema, tasks)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def _meta_model(config: ModelConfig, schema: Schema, tasks: int) -> "Model":
+    """The model on torch's meta device, which computes shapes and allocates nothing."""
     import torch  # slow to import, and needed only once a recipe has passed all that is quick to check
 
     from exfm_ray.models.build import build_model
 
-    try:
-        with torch.device("meta"):
-            build_model(config, schema, tasks)
-    except ValueError as error:
-        raise UserError(f"{where}: {error}") from error
+    with torch.device("meta"):
+        return build_model(config, schema, tasks)

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,11 +14,34 @@ from exfm_ray.data.dataset import SOURCE_FILE, raw_log
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import SCHEMA_FILE, committed_days
 from exfm_ray.data.prepare import WORK, Spread, prepare
-from exfm_ray.data.source import StagedSource
+from exfm_ray.data.source import StagedSource, most_pieces
 from exfm_ray.errors import UserError
 from exfm_ray.progress import day_phases, watching
 
 SUMMARY_FILE = "summary.json"
+
+
+FEW_PIECES = 4
+"""of a log; so many are read in one process in about the time that it takes to start others"""
+
+
+@contextmanager
+def processes_for(config: RawLogData, address: str | None, logs: Path) -> Iterator[Spread]:
+    """Yields how to map the work on a log: in this process, or over a cluster's where the log has pieces for them.
+
+    Args:
+        address: of a Ray cluster; None starts one on this machine, unless the pieces are few.
+
+    Raises:
+        UserError: the log lacks something, or the cluster cannot be reached.
+    """
+    if most_pieces(raw_log(config)) <= (FEW_PIECES if address is None else 1):
+        yield map
+        return
+    from exfm_ray.cluster import task_cluster
+
+    with task_cluster(address, logs) as spread:
+        yield spread
 
 
 def prepare_log(

@@ -13,10 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from exfm_ray.data.commit import committed, rows_worked_on
-from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.prepare import WORK
-from exfm_ray.data.run_directory import Outcome
 from exfm_ray.data.source import DaySource, StagedSource, piece_directory
 
 POLL_SECONDS = 0.5
@@ -101,30 +99,9 @@ class Phase:
         return f"{time.strftime('%H:%M:%S')} {', '.join(filter(None, told))}"
 
 
-def run_phases(experiment: Experiment, source: DaySource | None) -> list[Phase]:
-    """All that a run has to commit, in the order of the picture.
-
-    Args:
-        source: of the days; None where they are there.
-    """
-    vocabularies = [experiment.vocabulary.day(day) for day in experiment.counted_days]
-    feedback = [experiment.run.feedback.day(day) for day in experiment.joined_days]
-    fm = [experiment.snapshots.day(day) for day in experiment.fm_days]
-    supervision = [experiment.supervision(day) for day in experiment.supervised_days]
-    found = [
-        Phase("count the vocabularies", "days", vocabularies, _manifest_rows),
-        Phase("join the feedback", "days", feedback, _manifest_rows),
-        Phase("train the FM", "days", fm, _manifest_rows),
-        Phase("supervise", "days", supervision, _manifest_rows),
-        Phase("train and evaluate VMs", "VM days", experiment.outcome_files(), _outcome_rows),
-    ]
-    prepared = day_phases(source, Location(experiment.dataset)) if source is not None else []
-    return [*prepared, *(phase for phase in found if phase.places)]
-
-
 def day_phases(source: DaySource, dataset: Location) -> list[Phase]:
     """All that a preparation has to commit: the pieces of each stage, where days are still missing, and the days."""
-    days = Phase("prepare days", "days", [dataset.day(day) for day in range(1, source.days + 1)], _manifest_rows)
+    days = Phase("prepare days", "days", [dataset.day(day) for day in range(1, source.days + 1)], manifest_rows)
     days.begin()
     if days.is_complete or not isinstance(source, StagedSource):
         return [days]
@@ -133,18 +110,15 @@ def day_phases(source: DaySource, dataset: Location) -> list[Phase]:
     for number, stage in enumerate(stages, start=1):
         pieces = [piece_directory(dataset / WORK, stage.name, piece) for piece in range(stage.pieces)]
         name, before = f"stage {number} of {len(stages)} ({stage.word})", found[-1] if found else None
-        found.append(Phase(name, "pieces", pieces, _manifest_rows, before, PIECES_AT_ONCE))
+        found.append(Phase(name, "pieces", pieces, manifest_rows, before, PIECES_AT_ONCE))
     days.after = found[-1] if found else None
     return [*found, days]
 
 
-def _manifest_rows(place: Location) -> int | None:
+def manifest_rows(place: Location) -> int | None:
+    """Of a committed directory; None while it is not committed."""
     manifest = committed(place)
     return rows_worked_on(manifest) if manifest is not None else None
-
-
-def _outcome_rows(place: Location) -> int | None:
-    return int(Outcome.model_validate_json(place.read()).line["rows"]) if place.is_file() else None
 
 
 @contextmanager

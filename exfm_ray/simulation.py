@@ -10,7 +10,7 @@ from functools import partial
 
 from rich.console import Console
 
-from exfm_ray.cluster import SharedCluster, check_address, shared_cluster
+from exfm_ray.cluster import SharedCluster, check_address, machine_memory, shared_cluster
 from exfm_ray.config import DataConfig, DriftData, Recipe
 from exfm_ray.data.commit import committed
 from exfm_ray.data.dataset import Dataset, open_dataset
@@ -18,10 +18,11 @@ from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.prepare import WORK, Spread, prepare
 from exfm_ray.data.run_directory import Outcome, RunDirectory
-from exfm_ray.data.source import StagedSource
-from exfm_ray.preflight import check_recipe
-from exfm_ray.progress import run_phases, watching
+from exfm_ray.data.source import most_pieces
+from exfm_ray.preflight import check_memory, check_recipe
+from exfm_ray.progress import watching
 from exfm_ray.quiet import quieten
+from exfm_ray.run_progress import run_phases
 from exfm_ray.run_start import claim_run, holding
 from exfm_ray.together import together
 
@@ -36,12 +37,14 @@ def simulate(recipe: Recipe, run: RunDirectory, address: str | None, console: Co
         address: of a Ray cluster; None starts one on this machine.
 
     Raises:
-        UserError: the recipe does not fit its data, the cluster or the pointer's store does not answer, or the run
-            directory holds another recipe. Nothing is written.
+        UserError: the recipe does not fit its data or this machine, the cluster or the pointer's store does not answer,
+            or the run directory holds another recipe. Nothing is written.
     """
     data = open_dataset(recipe.data)
     check_recipe(recipe, data)
     check_doors(recipe, address)
+    if address is None:
+        check_memory(recipe, data, machine_memory())
     with shared_cluster((recipe,), address) as cluster:
         simulate_on(data, recipe, run, cluster, console)
 
@@ -120,7 +123,7 @@ def is_large(config: DataConfig, data: Dataset) -> bool:
     """Whether days are worth the processes of a cluster to be made in."""
     if isinstance(config, DriftData):
         return config.events_per_day > ROWS_WORTH_SPREADING
-    return isinstance(data.source, StagedSource)
+    return data.source is not None and most_pieces(data.source) > 1
 
 
 def _prepare_days(experiment: Experiment, data: Dataset, spread: Spread) -> None:

@@ -107,3 +107,20 @@ def test_histories_are_as_long_as_the_settings_say(monkeypatch: pytest.MonkeyPat
     assert lengths["kuairand"].mean() == pytest.approx(15.08, abs=0.3)
     assert lengths["kuairand"].min() == 0
     assert lengths["kuairand"].max() == 50
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_variants_in_one_pass_are_measured_beside_a_run_each(tmp_path: Path) -> None:
+    """The run itself checks that both sides leave the same results and checkpoints."""
+    figures = tmp_path / "figures.json"
+    command = [sys.executable, str(BENCHMARKS / "variants.py"), "--quick", "--rows", "1024", "--variants", "2"]
+    done = subprocess.run([*command, "--json", str(figures)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    content = json.loads(figures.read_text())
+    assert set(content) == {"machine", "rows"}
+    assert len(content["rows"]) == 3
+    for row in content["rows"]:
+        assert set(row) == {"what", "ours", "theirs", "unit", "ratio"}
+        assert row["unit"] == "s"
+        assert row["ratio"] == pytest.approx(row["theirs"] / row["ours"], rel=0.1)

@@ -75,3 +75,12 @@ def test_the_most_replicas_have_their_cpus() -> None:
     assert needed_cpus(grows, 2) == needed_cpus(fixed, 2) + 3
     assert fleet_workers(fixed, 4) == 2
     assert fleet_workers(grows, 4) == 1
+
+
+def test_a_fleet_has_at_most_a_worker_per_variant() -> None:
+    recipe = Recipe.model_validate(small_content(vms=[{"name": "vm"}], methods=["none", "ah"]))
+    on_gpus = recipe.model_copy(update={"resources": recipe.resources.model_copy(update={"gpus_per_vm": 1.0})})
+    asked = recipe.model_copy(update={"resources": recipe.resources.model_copy(update={"fleet_workers": 5})})
+    assert fleet_workers(recipe, 16) == 2
+    assert fleet_workers(on_gpus, 16) == 1
+    assert fleet_workers(asked, 16) == 2

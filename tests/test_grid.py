@@ -118,6 +118,7 @@ def test_simulations_that_count_the_same_days_count_them_once(counted: Path) -> 
         }
         known = require(simulation.vocabulary.day(through)).about["features"]
         assert schema == next(iter(known.values()))["known"] + 2
+        assert "An id seen 3 times or more in day" in simulation.report_file.read().decode()
 
 
 def test_a_vocabulary_that_is_shared_gives_the_numbers_of_ones_own(counted: Path, tmp_path: Path) -> None:

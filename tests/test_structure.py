@@ -23,6 +23,7 @@ LAYERS = [
         "recipe",
         "cluster",
         "progress",
+        "run_progress",
         "run_start",
         "prepare_log",
         "model_table",
@@ -71,6 +72,15 @@ def test_help_is_quick_because_it_imports_neither_ray_nor_torch() -> None:
         "import sys; from typer.testing import CliRunner; from exfm_ray.cli import app; "
         "result = CliRunner().invoke(app, ['--help']); assert 'run' in result.output; "
         "print([name for name in ('ray', 'torch', 'pandas', 'pyarrow', 'plotly') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_preparing_needs_neither_ray_nor_torch() -> None:
+    code = (
+        "import sys, exfm_ray.prepare_log, exfm_ray.data.table, exfm_ray.data.taobao; "
+        "print([name for name in ('ray', 'torch') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -153,7 +153,9 @@ class ResourcesConfig(Section):
     fm_replicas_most: int | None = Field(
         default=None, ge=1, le=1_024, description="replicas grow from fm_replicas to this by load; left out: fixed"
     )
-    fleet_workers: int | Literal["auto"] = Field(default="auto", description="Ray Train workers that share the VMs")
+    fleet_workers: int | Literal["auto"] = Field(
+        default="auto", description="Ray Train workers that share the VMs' variants (methods, seeds)"
+    )
     augment_tasks: int = Field(default=1, ge=1, le=4_096, description="Ray Data tasks at once")
     gpus_per_fm: float = Field(default=0, ge=0)
     gpus_per_vm: float = Field(default=0, ge=0, description="per fleet worker")

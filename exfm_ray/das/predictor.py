@@ -10,13 +10,10 @@ from exfm_ray.data.encode import encode
 from exfm_ray.data.run_directory import snapshot_identity
 from exfm_ray.data.snapshots import SnapshotDatabase
 from exfm_ray.data.vocabulary import Vocabularies
+from exfm_ray.models.answering import answers
 from exfm_ray.models.inputs import Inputs
 from exfm_ray.models.model import Model
 from exfm_ray.schema import Schema, supervision_column
-
-FORWARD_ROWS = 4_096
-"""at once on a CPU: what the layers of a larger batch hand on leaves the caches, and beyond 32 MiB the C library maps
-and clears its memory anew at every layer"""
 
 
 @dataclass(frozen=True)
@@ -69,11 +66,7 @@ class Predictor:
         """Rows as the model takes them."""
         return encode(rows, self.inputs, self.vocabularies)
 
-    @torch.no_grad()
     def answer(self, inputs: Inputs) -> pa.Table:
         """`predict` for rows that are encoded already."""
-        size = FORWARD_ROWS if self.device.type == "cpu" else max(len(inputs), 1)
-        pieces = [inputs.rows(start, min(start + size, len(inputs))) for start in range(0, max(len(inputs), 1), size)]
-        logits = torch.cat([self.model(piece.to(self.device)) for piece in pieces])
-        probabilities = torch.sigmoid(logits).cpu().numpy()
+        probabilities = answers(self.model, inputs, self.device).cpu().numpy()
         return pa.table({supervision_column(task): probabilities[:, index] for index, task in enumerate(self.tasks)})

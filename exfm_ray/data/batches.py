@@ -1,7 +1,7 @@
 """Ordered batches of one day as tensors."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,9 @@ from exfm_ray.schema import label_column, supervision_column
 
 CHUNK_ROWS = 16_384
 """read and encoded at once: with histories some 20 MB, which caches and the allocator take better than more"""
+
+ALIGNMENT = 64
+"""bytes, of torch's own memory"""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def _pieces(tables: Iterator[pa.Table], traffic: Traffic, *, supervised: bool) -
 def resized(pieces: Iterable[Batch], size: int) -> Iterator[Batch]:
     """The same rows in the same order in batches of exactly `size`, but for the last one.
 
-    Only a batch that begins in one piece and ends in another is copied.
+    Only a batch that begins in one piece and ends in another is copied; of others, numbers that must be aligned.
     """
     held: list[Batch] = []
     lacking = size
@@ -92,15 +95,27 @@ def resized(pieces: Iterable[Batch], size: int) -> Iterator[Batch]:
 
 
 def joined_batches(parts: Sequence[Batch]) -> Batch:
-    """The rows of several batches of one kind, one after the other; at least one."""
+    """The rows of several batches of one kind, one after the other; at least one. Its numbers are aligned."""
     if len(parts) == 1:
-        return parts[0]
+        return _aligned(parts[0])
     fm_probs = [part.fm_probs for part in parts if part.fm_probs is not None]
     return Batch(
         inputs=joined([part.inputs for part in parts]),
         labels=torch.cat([part.labels for part in parts]),
         fm_probs=torch.cat(fm_probs) if fm_probs else None,
     )
+
+
+def _aligned(batch: Batch) -> Batch:
+    """The same rows, their numbers at multiples of 64 bytes: matrix products may round by where their factors lie, and
+    where a batch lies in its piece depends on how the day is read."""
+    numeric, labels, fm_probs = (
+        values if values is None or values.data_ptr() % ALIGNMENT == 0 else values.clone()
+        for values in (batch.inputs.numeric, batch.labels, batch.fm_probs)
+    )
+    assert numeric is not None
+    assert labels is not None
+    return Batch(replace(batch.inputs, numeric=numeric), labels, fm_probs)
 
 
 def _matrix(table: pa.Table, columns: Sequence[str]) -> torch.Tensor:

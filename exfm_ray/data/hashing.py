@@ -26,13 +26,18 @@ def key(*parts: int | str) -> np.uint64:
     return np.uint64(int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little"))
 
 
-def mixed(words: Words) -> Words:
-    """SplitMix64's bijection of 64-bit words, in place: near words become unrelated ones."""
-    words ^= words >> np.uint64(30)
+def mixed(words: Words, scratch: Words | None = None) -> Words:
+    """SplitMix64's bijection of 64-bit words, in place: near words become unrelated ones.
+
+    Args:
+        scratch: room for as many words; made where it is left out.
+    """
+    shifted = np.empty_like(words) if scratch is None else scratch
+    words ^= np.right_shift(words, np.uint64(30), out=shifted)
     words *= _FIRST_MULTIPLIER
-    words ^= words >> np.uint64(27)
+    words ^= np.right_shift(words, np.uint64(27), out=shifted)
     words *= _SECOND_MULTIPLIER
-    words ^= words >> np.uint64(31)
+    words ^= np.right_shift(words, np.uint64(31), out=shifted)
     return words
 
 

@@ -70,6 +70,11 @@ class StagedSource(LogSource, Protocol):
         ...
 
 
+def most_pieces(source: DaySource) -> int:
+    """Pieces of the stage that has the most; 0 without stages."""
+    return max((stage.pieces for stage in source.stages()), default=0) if isinstance(source, StagedSource) else 0
+
+
 def piece_directory(work: Location, stage: str, piece: int) -> Location:
     """Where a piece of a stage is committed."""
     return work / stage / f"piece={piece:05d}"

@@ -1,7 +1,8 @@
 """A reader's own table, CSV or Parquet, as a source of day partitions.
 
 Rows come in any order. First they are scattered: each piece of the files becomes runs of events sorted by time. Then
-the days and their time slices are planned. A part of a day gathers its slice from the runs.
+the days and their time slices are planned. A part of a day gathers its slice from the runs. Where the table names ids
+of its events, all of them are compared before.
 """
 
 import difflib
@@ -18,8 +19,9 @@ from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import arrow_schema
 from exfm_ray.data.source import Stage, piece_directory
 from exfm_ray.data.table_chunks import read_piece
-from exfm_ray.data.table_events import EventReader, check_distinct_events, table_schema, used_columns
+from exfm_ray.data.table_events import EventReader, table_schema, used_columns
 from exfm_ray.data.table_files import PIECE_BYTES, Piece, column_names, cut_pieces, fingerprint, table_files
+from exfm_ray.data.table_ids import bucket_count, commit_distinct, commit_ids
 from exfm_ray.data.table_plan import SLICE_BYTES, Plan, Slice, commit_plan, make_plan, read_plan
 from exfm_ray.data.table_runs import RUN_BYTES, Run, gather, in_run_sizes, write_run
 from exfm_ray.data.table_tally import Tally, read_tally, summarize, write_tally
@@ -47,6 +49,8 @@ class TableSource:
     fingerprint: str
     """in the names of the stages, so that nothing is taken over from other files or another configuration"""
     bounds: Bounds
+    buckets: int
+    """over which event ids are scattered"""
     work: Location | None = None
 
     @classmethod
@@ -60,7 +64,8 @@ class TableSource:
         for place in files:
             _check_columns(place, config)
         pieces = cut_pieces(files, config.delimiter, bounds.piece_bytes)
-        return cls(config, pieces, fingerprint(f"{config.model_dump_json()} {bounds}", files), bounds)
+        buckets = bucket_count(files, len(pieces), bounds.piece_bytes)
+        return cls(config, pieces, fingerprint(f"{config.model_dump_json()} {bounds}", files), bounds, buckets)
 
     @property
     def days(self) -> int:
@@ -70,11 +75,23 @@ class TableSource:
         return table_schema(self.config)
 
     def stages(self) -> tuple[Stage, ...]:
-        return (Stage(self._scatter, len(self.pieces), self.scatter), Stage(self._plan, 1, self.plan))
+        scatter, plan = Stage(self._scatter, len(self.pieces), self.scatter), Stage(self._plan, 1, self.plan)
+        if self.config.event_id is None:
+            return (scatter, plan)
+        ids = Stage(self._ids, len(self.pieces), self.scatter_ids)
+        return (scatter, ids, Stage(self._distinct, self.buckets, self.check_ids), plan)
 
     @property
     def _scatter(self) -> str:
         return f"scatter-{self.fingerprint}"
+
+    @property
+    def _ids(self) -> str:
+        return f"ids-{self.fingerprint}"
+
+    @property
+    def _distinct(self) -> str:
+        return f"distinct-{self.fingerprint}"
 
     @property
     def _plan(self) -> str:
@@ -96,10 +113,19 @@ class TableSource:
         tallied = write_tally(directory, tally)
         commit(directory, [*files, tallied], {"runs": [run.model_dump() for _, run in written]}, stopwatch)
 
+    def scatter_ids(self, work: Location, piece: int) -> None:
+        """Scatter the event ids of a piece over buckets."""
+        runs = _runs(piece_directory(work, self._scatter, piece))
+        commit_ids(runs, self.buckets, piece_directory(work, self._ids, piece))
+
+    def check_ids(self, work: Location, bucket: int) -> None:
+        """Refuse two events that share an id of a bucket."""
+        ids = [piece_directory(work, self._ids, piece) for piece in range(len(self.pieces))]
+        commit_distinct(self.config, self.pieces, ids, bucket, piece_directory(work, self._distinct, bucket))
+
     def plan(self, work: Location, piece: int) -> None:
         """Plan the days from the runs of all pieces."""
-        manifests = [require(directory) for directory in self._scattered(work)]
-        runs = [Run.model_validate(run) for manifest in manifests for run in manifest.about["runs"]]
+        runs = [run for directory in self._scattered(work) for run in _runs(directory)]
         commit_plan(piece_directory(work, self._plan, piece), make_plan(self.config, runs, self.bounds.slice_bytes))
 
     def _scattered(self, work: Location) -> list[Location]:
@@ -130,6 +156,11 @@ class TableSource:
         return summarize(self.config, tally, self._planned)
 
 
+def _runs(directory: Location) -> list[Run]:
+    """Of a scattered piece."""
+    return [Run.model_validate(run) for run in require(directory).about["runs"]]
+
+
 def _spread_over_day(events: pa.Table, day: int, slices: Sequence[Slice], wanted: Slice) -> pa.Table:
     """Events of a table without times, at even distances from the beginning of a day to its end, counted from 1970."""
     rows = sum(part.rows for part in slices)
@@ -148,10 +179,7 @@ def _partition(events: pa.Table, plan: Plan, wanted: Slice, event_id: str | None
     if event_id is None:
         columns[EVENT_ID] = pa.array(np.arange(wanted.first_event_id, wanted.first_event_id + wanted.rows))
     expected = arrow_schema(schema)
-    table = pa.table([columns[name] for name in expected.names], schema=expected)
-    if event_id is not None:
-        check_distinct_events(table, event_id)
-    return table
+    return pa.table([columns[name] for name in expected.names], schema=expected)
 
 
 def _check_columns(place: Location, config: CsvData | ParquetData) -> None:

@@ -25,7 +25,6 @@ from exfm_ray.data.table_values import (
     sequences,
     shown,
 )
-from exfm_ray.errors import UserError
 from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, STAGE, Feature, Schema, delay_column, label_column
 
 MOST_ROWS_OF_A_PIECE = 2**36
@@ -180,6 +179,10 @@ class EventReader:
             columns[name] = lists
         return columns
 
+    def kept_ids(self, chunk: Chunk) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """(N,) event ids of the chunk's rows, and which rows are not left out."""
+        return self._event_ids(chunk), self._placed(chunk)[1]
+
     def _event_ids(self, chunk: Chunk) -> NDArray[np.int64]:
         assert self.config.event_id is not None
         cells = chunk.cells(self.config.event_id)
@@ -187,18 +190,3 @@ class EventReader:
         if missing:
             raise cells.mistake(int((values == -1).argmax()), None, "an id of its own in each row")
         return values
-
-
-def check_distinct_events(table: pa.Table, column: str) -> None:
-    """Refuse events of one time slice that share an id; over all slices it is the user's word.
-
-    Raises:
-        UserError: two do.
-    """
-    found = table[EVENT_ID].to_numpy()
-    values, counts = np.unique(found, return_counts=True)
-    if len(values) < len(found):
-        raise UserError(
-            f"data.event_id: column {column!r} holds {values[counts.argmax()]} in {counts.max()} rows but must differ "
-            "in each; name another column, or leave event_id out"
-        )

@@ -18,6 +18,7 @@ from exfm_ray.config import TaobaoData
 from exfm_ray.data.commit import Manifest, Stopwatch, require
 from exfm_ray.data.groups import commit_groups, read_groups, write_groups
 from exfm_ray.data.history import window_places
+from exfm_ray.data.joined_numbers import as_bytes, from_bytes, split_numbers
 from exfm_ray.data.line_ranges import LineRange
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import rebatch
@@ -41,6 +42,7 @@ from exfm_ray.data.text_table import TableBlock, TextTable
 from exfm_ray.errors import UserError
 from exfm_ray.schema import EVENT_ID, EVENT_TIME, Schema, label_column
 
+LARGEST_ID = 10**18 - 1
 GROUP_ROWS = 8_192
 """A day begins in the middle of a file; no more rows than these are read in vain."""
 
@@ -89,6 +91,7 @@ class TaobaoX1Source:
         day_ms = DAY_SECONDS * 1_000
         start = day_start(self.config.first_date) * 1_000 + (day - 1) * day_ms
         columns = {name: rows[name] for name in rows.column_names}
+        columns |= {name: from_bytes(rows[name].combine_chunks()) for name in HISTORIES}
         columns |= {EVENT_ID: events, EVENT_TIME: start + (events - first) * day_ms // (last - first)}
         column = self.config.domain_column
         levels = rows[column].to_numpy() if column else np.zeros(len(events), dtype=np.int64)
@@ -138,7 +141,7 @@ class TaobaoX1Source:
         return (day - 1) * train // (self.days - 1), day * train // (self.days - 1)
 
     def read(self, begin: int, end: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Rows by their numbers, counted through both files."""
+        """Rows by their numbers, counted through both files; histories packed."""
         read, first = [], 0
         for piece, manifest in zip(self._pieces(), self._manifests(), strict=True):
             for number, file in enumerate(manifest.files):
@@ -198,7 +201,7 @@ def commit_rows(config: TaobaoData, table: TextTable, lines: LineRange, file_row
     def read() -> Iterator[pa.Table]:
         for block in table.blocks(lines):
             _check(table, block)
-            columns, odd = _columns(config, block.rows)
+            columns, odd = _columns(config, table, block)
             told["clicks"] += int(block.rows["clk"].to_numpy().sum())
             told["levels_read_as_missing"] += odd
             yield pa.table(columns)
@@ -213,15 +216,24 @@ def _check(table: TextTable, block: TableBlock) -> None:
         values = rows[column].to_numpy()
         expected = " or ".join(map(str, range(limit))) if limit == 2 else f"0 to {limit - 1}"
         require_rows(table, block, column, (values < 0) | (values >= limit), expected)
-    for column in HISTORIES:
-        kinds = "[0-4]" if column == "btag_his" else "[0-9]{1,18}"
-        fits = pc.match_substring_regex(rows[column], rf"^{kinds}(\^{kinds})*$").fill_null(True).to_numpy()
+
+
+def _history(table: TextTable, block: TableBlock, column: str, length: int) -> pa.BinaryArray:
+    """The last `length` numbers of each row, in order, for the files have the newest last; packed."""
+    limit = len(BTAGS) if column == "btag_his" else LARGEST_ID
+    lists = split_numbers(block.rows[column].combine_chunks(), "^", limit)
+    if lists is None:
+        number = "[0-4]" if column == "btag_his" else "[0-9]{1,18}"
+        fits = pc.match_substring_regex(block.rows[column], rf"^{number}(\^{number})*$").fill_null(True).to_numpy()
         expected = f"numbers{' from 0 to 4' if column == 'btag_his' else ''} joined by ^, or nothing"
         require_rows(table, block, column, ~fits, expected)
+        raise AssertionError(f"numbers of {column} that cannot be read, in rows that nothing is wrong with")
+    return as_bytes(_latest(lists, length))
 
 
-def _columns(config: TaobaoData, rows: pa.Table) -> tuple[dict[str, Any], int]:
-    """The columns of days, and how many user levels were none."""
+def _columns(config: TaobaoData, table: TextTable, block: TableBlock) -> tuple[dict[str, Any], int]:
+    """The columns of days, histories packed, and how many user levels were none."""
+    rows = block.rows
     found: dict[str, Any] = {name: rows[name] for name in ("userid", "adgroup_id", "pid", "btag")}
     odd = 0
     for column in USER_ATTRIBUTES:
@@ -229,15 +241,14 @@ def _columns(config: TaobaoData, rows: pa.Table) -> tuple[dict[str, Any], int]:
         odd += not_levels
     found |= {name: rows[name].fill_null(MISSING_ID) for name in AD_IDS}
     found["price"] = rows["price"].fill_null(0).cast(pa.float32())
-    found |= {name: _latest(rows[name].combine_chunks(), config.history_length) for name in HISTORIES}
+    found |= {name: _history(table, block, name, config.history_length) for name in HISTORIES}
     return found | {label_column("click"): rows["clk"].cast(pa.int8())}, odd
 
 
-def _latest(texts: pa.StringArray, length: int) -> pa.ListArray:
-    """The last `length` numbers of each text, in order, for the files have the newest last; none where it is null."""
-    lists = pc.split_pattern(texts, "^")
-    lengths = pc.list_value_length(lists).fill_null(0).to_numpy()
-    values = lists.flatten().cast(pa.int64()).to_numpy()
-    ends = np.cumsum(lengths)
-    offsets, places = window_places(ends - np.minimum(lengths, length), ends)
-    return pa.ListArray.from_arrays(offsets, values[places])
+def _latest(lists: pa.ListArray, length: int) -> pa.ListArray:
+    """The last `length` values of each list."""
+    edges = lists.offsets.to_numpy()
+    if (np.diff(edges) <= length).all():
+        return lists
+    offsets, places = window_places(np.maximum(edges[:-1], edges[1:] - length), edges[1:])
+    return pa.ListArray.from_arrays(offsets, lists.values.to_numpy()[places])

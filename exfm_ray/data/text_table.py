@@ -1,6 +1,7 @@
 """Delimited text files whose columns are known: read in blocks, and every mistake told with its line and column."""
 
 import csv as python_csv
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 GZIP_MAGIC = b"\x1f\x8b"
 SHOWN_CHARACTERS = 60
 """A value or a header is shown up to here in an error."""
+NOT_EMPTY = re.compile(rb"[^\r\n]")
 DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 
 
@@ -56,7 +58,7 @@ class TextTable:
             UserError: a row has another number of columns, or a value is not of its column's type or is missing.
         """
         for block in line_blocks(lines, block_bytes):
-            if block.content.strip(b"\r\n"):
+            if NOT_EMPTY.search(block.content):
                 yield TableBlock(self._rows(block), block)
 
     def _rows(self, block: LineBlock) -> pa.Table:

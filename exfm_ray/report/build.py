@@ -20,6 +20,7 @@ from exfm_ray.report.results import Results, read_results
 from exfm_ray.report.statistics import ordering
 from exfm_ray.report.tables import day_rows, variant_rows
 from exfm_ray.report.theory import theory_content
+from exfm_ray.report.vocabulary import vocabulary_sentence
 from exfm_ray.report.work import STEP_KINDS, read_work, timeline, totals
 
 TEMPLATE, THEORY_TEMPLATE, GRID_TEMPLATE = "report.html.j2", "theory.html.j2", "grid.html.j2"
@@ -71,6 +72,7 @@ def _content(run: RunDirectory, results: Results) -> dict[str, Any]:
     return {
         "name": recipe.name,
         "sentence": wording.run_sentence(recipe, results),
+        "vocabulary": vocabulary_sentence(run, results),
         "data_warning": data_warning(recipe.data),
         "missing": wording.missing_variants(recipe, results),
         "headlines": [_headline(results, vm) for vm in results.vms],

@@ -18,6 +18,7 @@ from exfm_ray.data.traffic import Traffic
 from exfm_ray.distill.step import train_step
 from exfm_ray.distill.student import Student
 from exfm_ray.errors import DataError
+from exfm_ray.models.answering import answers
 from exfm_ray.models.build import build_model
 from exfm_ray.models.model import Model
 from exfm_ray.train.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
@@ -88,7 +89,8 @@ class Variant:
         """
         fm_prob = None if batch.fm_probs is None or self.method == "none" else batch.fm_probs[:, 0]
         optimizers = list(self.optimizers.values())
-        self.student.train()
+        if not self.student.training:  # the walk over all modules is a hundredth of a small model's step
+            self.student.train()
         train_step(self.student, batch.inputs, batch.labels[:, 0], fm_prob, optimizers, self.adapter_optimizer)
 
     def finish_day(self, day: int, rows: int, positives: int, stopwatch: Stopwatch) -> None:
@@ -114,12 +116,10 @@ class Variant:
         )
         self.snapshots.publish(self.student.model, facts, rows, stopwatch, self.traffic.vocabularies)
 
-    @torch.no_grad()
     def predict(self, batch: Batch) -> NDArray[np.float32]:
-        """Served probabilities (B,) of the rows of a batch on the student's device."""
+        """Served probabilities (B,) of a batch's rows."""
         self.student.eval()
-        logits = self.student.model(batch.inputs)
-        probability: NDArray[np.float32] = torch.sigmoid(logits[:, 0]).cpu().numpy()
+        probability: NDArray[np.float32] = answers(self.student.model, batch.inputs, self.device)[:, 0].cpu().numpy()
         return probability
 
     def base_rate(self) -> float | None:

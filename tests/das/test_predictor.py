@@ -1,11 +1,11 @@
-"""A predictor cuts what it is asked into pieces that suit the processor; nobody can tell from the answer."""
+"""What a model is asked is cut into pieces that suit the processor; nobody can tell from the answer."""
 
 import numpy as np
 import pytest
 
-from exfm_ray.das import predictor
 from exfm_ray.das.predictor import Predictor
 from exfm_ray.data.snapshots import SnapshotDatabase
+from exfm_ray.models import answering
 from exfm_ray.schema import Schema
 from tests.das.test_loader import database, publish, rows
 
@@ -19,7 +19,7 @@ def test_pieces_give_the_answer_of_the_whole(
     publish(database, small_schema, 1)
     loaded = Predictor.load(database, 1)
     whole = loaded.predict(rows(count))
-    monkeypatch.setattr(predictor, "FORWARD_ROWS", 7)
+    monkeypatch.setattr(answering, "FORWARD_ROWS", 7)
     pieces = loaded.predict(rows(count))
     assert pieces.num_rows == count
     for name in ("fm_click", "fm_like"):

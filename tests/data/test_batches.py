@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exfm_ray.data.batches import Batch, day_batches, resized
@@ -196,6 +196,7 @@ def test_lists_of_rows_are_not_copied() -> None:
     assert encode(table.slice(1, 1), schema).sequences[0].values.dtype == torch.int64
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 9), max_size=8), st.integers(1, 12))
 def test_batches_are_cut_from_pieces_of_any_size(sizes: list[int], size: int) -> None:
     edges = np.cumsum([0, *sizes])
@@ -212,6 +213,18 @@ def test_batches_are_cut_from_pieces_of_any_size(sizes: list[int], size: int) ->
         assert torch.equal(batch.inputs.numeric, expected.inputs.numeric)
         assert torch.equal(batch.inputs.sequences[0].values, expected.inputs.sequences[0].values)
         assert torch.equal(batch.inputs.sequences[0].offsets, expected.inputs.sequences[0].offsets)
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 333])
+def test_numbers_of_every_batch_begin_at_aligned_memory(dataset: Location, small_schema: Schema, size: int) -> None:
+    write_supervision(dataset / "side", np.arange(2 * ROWS))
+    traffic = Traffic(dataset, small_schema, ("click",), domain=1)
+    batches = list(day_batches(traffic, 1, size, dataset / "side"))
+    assert len(batches) > 1
+    for batch in batches:
+        assert batch.fm_probs is not None
+        for numbers in (batch.inputs.numeric, batch.labels, batch.fm_probs):
+            assert numbers.data_ptr() % 64 == 0
 
 
 def batch_of(start: int, stop: int) -> Batch:

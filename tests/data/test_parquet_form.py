@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exfm_ray.data.commit import Stopwatch, commit, write_file
@@ -42,6 +42,7 @@ def earlier_form(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
+@settings(deadline=None)
 @given(st.lists(ROW, max_size=30), st.integers(1, 10))
 def test_what_is_written_is_read(rows: list[tuple[object, ...]], group_rows: int) -> None:
     table = table_of(rows)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exfm_ray.data.blocks import BLOCK, in_blocks
@@ -29,6 +29,7 @@ def as_a_dictionary(ids: np.ndarray, rows: np.ndarray, values: np.ndarray) -> li
     return [known.get(value, len(ids) + 1) for value in values.tolist()]
 
 
+@settings(deadline=None)
 @given(known_and_asked(st.one_of(EDGES, st.integers(LEAST, MOST))))
 def test_any_ids_are_found(case: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     ids, rows, values = case
@@ -37,6 +38,7 @@ def test_any_ids_are_found(case: tuple[np.ndarray, np.ndarray, np.ndarray]) -> N
 
 
 @pytest.mark.parametrize("first", [LEAST, -7, 0, 2**40, MOST - 2_000])
+@settings(deadline=None)
 @given(case=known_and_asked(st.integers(0, 2_000)))
 def test_ids_that_lie_together_are_found_by_place_also_at_the_ends_of_the_integers(
     first: int, case: tuple[np.ndarray, np.ndarray, np.ndarray]

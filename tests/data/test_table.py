@@ -24,6 +24,7 @@ from exfm_ray.data.partitions import arrow_schema, committed_days, read_rows, re
 from exfm_ray.data.prepare import prepare
 from exfm_ray.data.source import piece_directory
 from exfm_ray.data.table import Bounds, TableSource
+from exfm_ray.data.table_ids import MOST_BUCKETS, bucket_count
 from exfm_ray.errors import UserError
 from exfm_ray.prepare_log import prepare_log
 
@@ -502,6 +503,58 @@ def test_a_mistake_in_what_is_said_of_the_table(
     with pytest.raises(UserError) as error:
         prepared(small(path, **changes), tmp_path / "days")
     one_line(error, *parts)
+
+
+def with_ids(path: Path, ids: Sequence[Any], lines: Sequence[str]) -> CsvData:
+    """A table of lines with ids beside them."""
+    written(path, [f"{line},{value}" for line, value in zip(lines, ids, strict=False)], f"{HEADER},id")
+    return small(path, event_id="id")
+
+
+@pytest.mark.parametrize("bounds", [DEFAULT, TINY])
+@pytest.mark.parametrize(("first", "second"), [(3, 4), (0, 399), (150, 290)])
+def test_an_id_that_is_there_twice_is_told_with_both_places(
+    tmp_path: Path, bounds: Bounds, first: int, second: int
+) -> None:
+    ids = [f"event-{row}" for row in range(400)]
+    ids[second] = ids[first]
+    with pytest.raises(UserError) as error:
+        prepared(with_ids(tmp_path / "t.csv", ids, random_lines()), tmp_path / "days", bounds)
+    places = [f"in {tmp_path / 't.csv'}, line {row + 2}" for row in (first, second)]
+    one_line(error, f"'id' holds 'event-{first}' {places[0]}, and {places[1]}, but must differ in each row")
+    assert not (tmp_path / "days" / "day=001").exists()
+
+
+def test_an_id_is_compared_over_files_and_in_any_spelling(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    first, second = (tmp_path / "raw" / name for name in ("a.csv", "b.csv"))
+    with_ids(first, [1, 2, 3], random_lines())
+    with_ids(second, [4, "2.0"], random_lines())
+    with pytest.raises(UserError) as error:
+        prepared(small(tmp_path / "raw", event_id="id"), tmp_path / "days", TINY)
+    one_line(error, f"'2' in {first}, line 3, and '2.0', which is the same id, in {second}, line 3, but must differ")
+
+
+def test_ids_of_rows_of_no_day_do_not_count(tmp_path: Path) -> None:
+    lines = random_lines()
+    lines[7] = lines[7].replace(lines[7].split(",")[0], str(MAY - 1))
+    ids = list(range(400))
+    ids[7] = 300
+    days = prepared(with_ids(tmp_path / "t.csv", ids, lines), tmp_path / "days", TINY)
+    assert sorted(event for day in days for event in day["event_id"].to_pylist()) == [*range(7), *range(8, 400)]
+    ids[9] = 300
+    with pytest.raises(UserError, match=r"holds '300' in .* line 11, and in .* line 302, but must"):
+        prepared(with_ids(tmp_path / "t.csv", ids, lines), tmp_path / "other", TINY)
+
+
+def test_buckets_of_ids_grow_with_the_files(tmp_path: Path) -> None:
+    plain, packed = tmp_path / "a.csv", tmp_path / "b.csv.gz"
+    plain.write_bytes(bytes(100))
+    packed.write_bytes(bytes(1_000))
+    places = [Location.of(str(path)) for path in (plain, packed)]
+    assert bucket_count(places[:1], 7, 100) == 7
+    assert bucket_count(places, 2, 100) == 80
+    assert bucket_count(places, 2, 1) == MOST_BUCKETS
 
 
 def test_corrected_settings_begin_anew_while_no_day_is_there(tmp_path: Path) -> None:

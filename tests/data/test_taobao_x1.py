@@ -1,4 +1,5 @@
 import csv
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,11 @@ from exfm_ray.data.encode import encode
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import arrow_schema, committed_days, read_rows, read_schema
 from exfm_ray.data.prepare import prepare
+from exfm_ray.data.source import most_pieces
 from exfm_ray.data.taobao_slices import Sizes
 from exfm_ray.data.taobao_x1 import TaobaoX1Source
 from exfm_ray.errors import UserError
-from exfm_ray.prepare_log import prepare_log
+from exfm_ray.prepare_log import FEW_PIECES, prepare_log, processes_for
 from exfm_ray.schema import EVENT_ID, EVENT_TIME
 
 HEADER = (
@@ -151,6 +153,27 @@ def test_wrong_rows_are_told(tmp_path: Path, column: str, value: Any, told: str)
         list(prepare_log(TaobaoData(path=str(path)), Location.of(str(tmp_path / "days"))))
     assert told in str(error.value)
     assert not committed_days(Location.of(str(tmp_path / "days")))
+
+
+def test_few_pieces_are_read_in_this_process_unless_a_cluster_is_named(tmp_path: Path) -> None:
+    config = TaobaoData(path=str(write(tmp_path / "x1", TRAIN, TEST)))
+    assert 1 < most_pieces(raw_log(config)) <= FEW_PIECES
+    with processes_for(config, None, tmp_path / "logs") as spread:
+        assert spread is map
+    with pytest.raises(UserError, match="nobody answers"), processes_for(config, "127.0.0.1:1", tmp_path / "logs"):
+        pass
+
+
+@pytest.mark.ray
+def test_many_pieces_are_read_by_many_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = TaobaoData(path=str(write(tmp_path / "x1", TRAIN, TEST)))
+    monkeypatch.setattr("exfm_ray.prepare_log.FEW_PIECES", 1)
+    with processes_for(config, None, tmp_path / "logs") as spread:
+        assert os.getpid() not in list(spread(process_of, [0, 1]))
+
+
+def process_of(_: int) -> int:
+    return os.getpid()
 
 
 def test_an_empty_file_is_told(tmp_path: Path) -> None:

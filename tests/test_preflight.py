@@ -1,0 +1,38 @@
+"""What a recipe needs is compared with what there is before anything starts."""
+
+import pytest
+
+from exfm_ray.config import Recipe
+from exfm_ray.data.dataset import Dataset, open_dataset
+from exfm_ray.errors import UserError
+from exfm_ray.models.build import build_model
+from exfm_ray.preflight import check_memory
+from tests.conftest import small_content
+
+
+def test_variants_whose_parameters_do_not_fit_the_machine_are_told() -> None:
+    recipe = Recipe.model_validate(small_content(seeds=[0, 1, 2], methods=["none", "ah"]))
+    data = open_dataset(recipe.data)
+    models = [build_model(vm.model, data.schema.for_vm(), tasks=1) for vm in recipe.vms]
+    needed = 3 * 2 * 4 * sum(model.parameter_count() for model in models)
+    check_memory(recipe, data, needed)
+    with pytest.raises(UserError, match=r"vms: the parameters of all 12 variants \(methods, seeds\) take") as error:
+        check_memory(recipe, data, needed - 1)
+    assert "\n" not in str(error.value)
+
+
+def fits(recipe: Recipe, data: Dataset, machine_bytes: int) -> bool:
+    try:
+        check_memory(recipe, data, machine_bytes)
+    except UserError:
+        return False
+    return True
+
+
+def test_tables_that_are_counted_later_are_not_taken_for_large() -> None:
+    hashed = Recipe.model_validate(small_content())
+    counted = Recipe.model_validate(small_content(vocabulary={"min_count": 2}))
+    data, least = open_dataset(hashed.data), 1
+    while not fits(counted, data, least):
+        least *= 2
+    assert not fits(hashed, data, least)
