@@ -74,19 +74,26 @@ class Bench:
         self.options, self.sizes, self.root = options, sizes, root
         self.versions: dict[str, str] = {}
         """of the libraries that were compared with"""
-        self.written: dict[tuple[str, tuple[int, int], int], tuple[Path, Schema]] = {}
+        self.written: dict[tuple[str, tuple[int, int], tuple[int, int]], tuple[Path, Schema]] = {}
 
-    def data(self, setting: str, model: str, times: int = 1) -> tuple[Path, Schema]:
+    def data(self, setting: str, model: str, times: tuple[int, int] = (1, 1)) -> tuple[Path, Schema]:
         """Where the days of a setting lie, written when they are first asked for."""
         rows = self.sizes.rows(model)
         key = (setting, rows, times)
         if key not in self.written:
             place = self.root / str(len(self.written))
             place.mkdir()
-            self.written[key] = place, write_days(place, SETTINGS[setting], rows, times)
+            self.written[key] = place, write_days(place, SETTINGS[setting], rows, *times)
         return self.written[key]
 
-    def ours(self, setting: str, model: str, method: Method = "none", times: int = 1, task: str = "round") -> Side:
+    def ours(
+        self,
+        setting: str,
+        model: str,
+        method: Method = "none",
+        times: tuple[int, int] = (1, 1),
+        task: str = "round",
+    ) -> Side:
         optimizer = OptimizerConfig(
             learning_rate=1e-3, embedding=self.options.embedding, batch_size=self.sizes.batch_of(model)
         )
@@ -138,10 +145,11 @@ class Bench:
     def vocabulary(self) -> Iterator[dict[str, Any]]:
         """A step with vocabularies of ten times the size, beside one with the published ones."""
         for setting, model in self._chosen(VOCABULARY_MODELS):
-            comparison = self._compare(self.ours(setting, model, times=LARGER), self.ours(setting, model))
-            mine, yours = comparison.parameters
-            parameters = f"{mine / 1e6:.0f} M beside {yours / 1e6:.0f} M parameters"
-            yield self._step(comparison, f"{model} {setting}, {parameters}")
+            for ids, times in (("the same ids", (LARGER, 1)), ("ids of all its rows", (LARGER, LARGER))):
+                comparison = self._compare(self.ours(setting, model, times=times), self.ours(setting, model))
+                mine, yours = comparison.parameters
+                parameters = f"{mine / 1e6:.0f} M parameters and {ids} beside {yours / 1e6:.0f} M"
+                yield self._step(comparison, f"{model} {setting}, {parameters}")
 
     def methods(self) -> Iterator[dict[str, Any]]:
         """A step of ah_sa, which trains two more heads and the adapter, beside one of none."""

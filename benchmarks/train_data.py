@@ -20,18 +20,20 @@ LABEL = label_column("click")
 PIECE_ROWS = 65_536
 
 
-def write_days(place: Path, setting: Setting, rows: Sequence[int], times: int = 1) -> Schema:
+def write_days(place: Path, setting: Setting, rows: Sequence[int], times: int = 1, ids_times: int = 1) -> Schema:
     """Write the partitions, by the project's own writer, and beside each its supervision.
 
     Args:
         rows: of the day to warm up with and of the day that is measured.
-        times: that every vocabulary is larger than the published one.
+        times: that every table is larger than for the published vocabulary.
+        ids_times: that the vocabularies which ids are drawn from are larger than the published ones, at most `times`.
     """
     schema, dataset = schema_of(setting.features, times), Location.of(str(place))
+    drawn = schema_of(setting.features, ids_times)
     write_schema(dataset, schema)
     first = 0
     for day, count in zip((WARM_DAY, MEASURED_DAY), rows, strict=True):
-        write_partition(dataset, day, _pieces(schema, setting, first, first + count), schema)
+        write_partition(dataset, day, _pieces(drawn, setting, first, first + count), schema)
         _write_supervision(dataset, day)
         first += count
     return schema
