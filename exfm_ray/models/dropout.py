@@ -31,8 +31,7 @@ class Dropout(nn.Module):
         """Any shape, which it keeps."""
         if not self.training:
             return x
-        mask = self.next_step(x.device).mask(x.shape, x.dtype)
-        return x * mask.mul_(1 / (1 - self.rate))
+        return self.next_step(x.device).drop(x)
 
     def next_step(self, device: torch.device) -> "StepMasks":
         """The masks of the next step of training, which counts as done."""
@@ -60,9 +59,14 @@ class StepMasks:
     """
 
     def __init__(self, rate: float, generator: torch.Generator) -> None:
+        self.rate = rate
         self.generator = generator
         self.highest_dropped = round(rate * 2**16) - 2**15 - 1
         """of the int16 values; −32,769 where none is dropped"""
+
+    def drop(self, x: torch.Tensor) -> torch.Tensor:
+        """Any shape, which it keeps."""
+        return x * self.mask(x.shape, x.dtype).mul_(1 / (1 - self.rate))
 
     def mask(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
         """1 where a value is kept, 0 where it is dropped."""
