@@ -6,7 +6,7 @@ from torch import nn
 from exfm_ray.config import DminModel, InterestGroup
 from exfm_ray.models.batch_norm import BatchNorm
 from exfm_ray.models.embedding import Embedding
-from exfm_ray.models.histories import Histories
+from exfm_ray.models.histories import LongestFirst
 from exfm_ray.models.inputs import Inputs
 from exfm_ray.models.interests import InterestExtractor, Refiner
 from exfm_ray.models.mlp import mlp
@@ -83,11 +83,11 @@ class GroupInterests(nn.Module):
         for name, index in zip(self.names[1:], self.sequences[1:], strict=True):
             if not torch.equal(inputs.sequences[index].offsets, offsets):
                 raise ValueError(f"sequence {name} must be as long as {self.names[0]} in every row, as one group's are")
-        histories = Histories.of(offsets)
-        if not len(histories):
+        ordered = LongestFirst.of(offsets)
+        if not len(ordered.histories):
             return fields.new_zeros(len(inputs), self.width)
-        history = vectors.elements(self.sequences)
+        target, history = fields[:, self.targets].flatten(1), vectors.elements(self.sequences)
+        target, history = ordered.of_rows(target), ordered.of_elements(history)
         if self.refiner is not None:
-            history = self.refiner(history, histories)
-        interests: torch.Tensor = self.extractor(fields[:, self.targets].flatten(1), history, histories)
-        return interests
+            history = self.refiner(history, ordered.histories)
+        return ordered.back(self.extractor(target, history, ordered.histories))

@@ -1,10 +1,15 @@
 """Computation over a batch's histories where they lie end to end, without padding."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
+
+from exfm_ray.models.pieces import piece_size
+
+Pieced = Callable[[torch.Tensor], Sequence[torch.Tensor]]
+"""of rows that are equally long, (n, L, d), to one or several results (n, L, …)"""
 
 
 @dataclass(frozen=True)
@@ -44,40 +49,95 @@ class Histories:
             every, elements, self.offsets, mode="sum", per_sample_weights=weights, include_last_offset=True
         )
 
-    def causal_attention(self, joint: torch.Tensor, heads: int) -> torch.Tensor:
-        """Each element's attention to itself and to the elements before it (Vaswani 2017), head by head.
+    def in_blocks(self, function: Pieced, elements: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """What a function of whole histories gives for each element, computed for a block of rows after the other.
 
-        softmax(q·kᵀ / √(d/H))·v with H heads. Histories of like length are computed together, filled up to the longest
-        of them by repeats of their last element, which no other element attends to because they come after it.
+        A block's rows are of like length, and filled up to the longest of them by repeats of their last element: so a
+        function that lets no element see a later one is not changed by them.
 
         Args:
-            joint: (V, 3d), queries, keys and values side by side.
+            function: (n, L, d) → results (n, L, …).
+            elements: (V, d), V > 0.
 
         Returns:
-            (V, d), the heads side by side.
+            of each result (V, …).
         """
-        outputs, places = [], []
-        for index, is_element in self._by_length():
-            block = functional.embedding(index, joint).view(*index.shape, 3, heads, -1)  # (b, L, 3, H, d/H)
-            query, key, value = block.permute(2, 0, 3, 1, 4).unbind(0)
-            attended = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-            outputs.append(attended.transpose(1, 2).flatten(2)[is_element])
-            places.append(index[is_element])
-        return functional.embedding(torch.cat(places).argsort(), torch.cat(outputs))
+        lengths = self.lengths.tolist()
+        blocks = [block for block in _blocks(lengths, piece_size(elements.device)) if lengths[block.start]]
+        sizes = [sum(lengths[block]) for block in blocks]
+        pieces = torch.split(
+            elements, sizes
+        )  # its gradient is one copy, where each slice's would be as large as all elements
+        done = [self._in_block(function, block, piece) for block, piece in zip(blocks, pieces, strict=True)]
+        return tuple(torch.cat(results) for results in zip(*done, strict=True))
 
-    def _by_length(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Elements of the rows whose length is in (2^(k-1), 2^k], for each k that has any.
+    def _in_block(self, function: Pieced, block: slice, piece: torch.Tensor) -> Sequence[torch.Tensor]:
+        lengths = self.lengths[block]
+        rows, longest = len(lengths), int(lengths.max())
+        if len(piece) == rows * longest:
+            return [result.flatten(0, 1) for result in function(piece.view(rows, longest, -1))]
+        place, lengths = torch.arange(longest, device=piece.device), lengths.unsqueeze(1)
+        starts = (self.offsets[block] - self.offsets[block.start]).unsqueeze(1)
+        filled = functional.embedding(starts + torch.minimum(place, lengths - 1), piece)
+        return [result[place < lengths] for result in function(filled)]
 
-        Yields:
-            (b, L) int64 index of elements, and (b, L) bool, False for the repeats that fill up a row.
-        """
-        longest = int(self.lengths.max())
-        step = torch.arange(longest, device=self.offsets.device)
-        low, high = 0, 1
-        while low < longest:
-            rows = ((self.lengths > low) & (self.lengths <= high)).nonzero()
-            if len(rows):
-                lengths = self.lengths[rows]
-                place = step[: min(high, longest)]
-                yield self.offsets[rows] + torch.minimum(place, lengths - 1), place < lengths
-            low, high = high, 2 * high
+
+def _blocks(lengths: list[int], most: int) -> Iterator[slice]:
+    """Runs of rows in which none is longer than twice another, and which have `most` elements when filled up."""
+    start, shortest, longest = 0, lengths[0], lengths[0]
+    for row, length in enumerate(lengths):
+        shorter, longer = min(shortest, length), max(longest, length)
+        if longer > 2 * shorter or longer * (row + 1 - start) > most:
+            if row > start:
+                yield slice(start, row)
+            start, shorter, longer = row, length, length
+        shortest, longest = shorter, longer
+    yield slice(start, len(lengths))
+
+
+def causal_attention(joint: torch.Tensor, heads: int) -> torch.Tensor:
+    """Each element's attention to itself and to the elements before it (Vaswani 2017), head by head.
+
+    softmax(q·kᵀ / √(d/H))·v with H heads.
+
+    Args:
+        joint: (n, L, 3d), queries, keys and values side by side.
+
+    Returns:
+        (n, L, d), the heads side by side.
+    """
+    query, key, value = joint.view(*joint.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+    attended = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+    return attended.transpose(1, 2).flatten(2)
+
+
+@dataclass(frozen=True)
+class LongestFirst:
+    """Histories with those of like length beside each other, and the way there and back."""
+
+    histories: Histories
+    rows: torch.Tensor | None
+    """(B,) int64, where each row comes from; None where the rows stay as they are"""
+    origin: torch.Tensor | None
+    """(V,) int64, where each element comes from"""
+
+    @classmethod
+    def of(cls, offsets: torch.Tensor) -> "LongestFirst":
+        histories = Histories.of(offsets)
+        if not bool(histories.lengths.diff().any()):
+            return cls(histories, None, None)
+        lengths, rows = histories.lengths.sort(descending=True, stable=True)
+        ordered = Histories.of(torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]))
+        return cls(ordered, rows, offsets[rows][ordered.row] + ordered.position)
+
+    def of_rows(self, values: torch.Tensor) -> torch.Tensor:
+        """(B, …), a value for each row, in the order of `histories`."""
+        return values if self.rows is None else values.index_select(0, self.rows)
+
+    def of_elements(self, values: torch.Tensor) -> torch.Tensor:
+        """(V, …), a value for each element, in the order of `histories`."""
+        return values if self.origin is None else values.index_select(0, self.origin)
+
+    def back(self, values: torch.Tensor) -> torch.Tensor:
+        """(B, …), a value for each row of `histories`, in the order from which they come."""
+        return values if self.rows is None else torch.empty_like(values).index_copy(0, self.rows, values)

@@ -1,17 +1,21 @@
 """Several interests of a user in a target, read off the user's history (Xiao 2020)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn import functional
 
 from exfm_ray.config import DminModel
-from exfm_ray.models.dropout import Dropout
-from exfm_ray.models.histories import Histories
+from exfm_ray.models.dice import Dice
+from exfm_ray.models.dropout import Dropout, StepMasks
+from exfm_ray.models.histories import Histories, causal_attention
 from exfm_ray.models.mlp import linear, mlp
+from exfm_ray.models.scores import scores
 
 
 class FeedForward(nn.Module):
-    """FFN(s) + s on s = LN(x): (V, d) → (V, d), FFN d → 2d → ReLU → d."""
+    """FFN(s) + s on s = LN(x): (…, d) → (…, d), FFN d → 2d → ReLU → d."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -34,9 +38,12 @@ class Refiner(nn.Module):
         self.feed_forward = FeedForward(dim)
 
     def forward(self, history: torch.Tensor, histories: Histories) -> torch.Tensor:
-        attended = self.out(histories.causal_attention(self.joint(history), self.heads))
-        refined: torch.Tensor = self.feed_forward(attended + history)
+        (refined,) = histories.in_blocks(self._refined, history)
         return refined
+
+    def _refined(self, block: torch.Tensor) -> tuple[torch.Tensor]:
+        attended = self.out(causal_attention(self.joint(block), self.heads))
+        return (self.feed_forward(attended + block),)
 
 
 class TargetAttention(nn.Module):
@@ -54,8 +61,10 @@ class TargetAttention(nn.Module):
         self.project = linear(dim + position_dim, dim) if position_dim else None
         activation, dropout = config.attention_activation, config.attention_dropout
         score = mlp(4 * dim, config.attention_hidden, 1, activation=activation, dropout=dropout)
-        assert isinstance(score[0], nn.Linear)
-        self.first, self.rest = score[0], score[1:]
+        first, rest = score[0], score[1:]
+        assert isinstance(first, nn.Linear)
+        assert isinstance(rest, nn.Sequential)
+        self.first, self.rest = first, rest
 
     def forward(self, target: torch.Tensor, history: torch.Tensor, histories: Histories) -> torch.Tensor:
         """(B, d), zeros for a row without history.
@@ -64,31 +73,45 @@ class TargetAttention(nn.Module):
             target: (B, d).
             history: (V, d).
         """
-        scores = self.rest(self._first_layer(target, history, histories)).squeeze(1)
-        return histories.weighted_sum(histories.softmax(scores), history)
+        weights = histories.softmax(self._scores(target, history, histories))
+        return histories.weighted_sum(weights, history)
 
-    def _first_layer(self, target: torch.Tensor, history: torch.Tensor, histories: Histories) -> torch.Tensor:
-        """The first linear layer on [t', z, t' − z, t' ⊙ z]: (V, hidden[0]).
+    def _scores(self, target: torch.Tensor, history: torch.Tensor, histories: Histories) -> torch.Tensor:
+        """(V,)
 
-        It is (W_t + W_d)·t' + (W_z − W_d)·z + W_m·(t' ⊙ z) + b, and t' a row's part plus a position's part: so what
-        depends on the row alone, or on the position alone, is multiplied once for each and not once for each element.
+        The first layer on [t', z, t' − z, t' ⊙ z] is (W_t + W_d)·t' + (W_z − W_d)·z + W_m·(t' ⊙ z) + b, and t' a row's
+        part plus a place's part: so what depends on the row alone, or on the place alone, is multiplied once for each
+        and not once for each element.
         """
         of_target, of_history, of_difference, of_product = self.first.weight.chunk(4, dim=1)
-        on_target = of_target + of_difference
-        rows, positions = self._projected(target)
-        expanded = functional.embedding(histories.row, rows)
-        scores = functional.embedding(histories.row, functional.linear(rows, on_target, self.first.bias))
-        if positions is not None:
-            place = histories.position.clamp(max=len(positions) - 1)
-            expanded = expanded + functional.embedding(place, positions)
-            scores = scores + functional.embedding(place, functional.linear(positions, on_target))
+        on_target, on_read = of_target + of_difference, torch.cat([of_history - of_difference, of_product], dim=1)
+        rows, places = self._projected(target)
+        place = histories.position.clamp(max=len(places) - 1)
+        of_row = rows, functional.linear(rows, on_target, self.first.bias)
+        of_place = places, functional.linear(places, on_target)
+        if not isinstance(self.rest[0], Dice):
+            layers, masks = self._later_layers(history.device)
+            return scores(history, histories.row, place, of_row, of_place, on_read, layers, masks)
+        expanded, first = (
+            functional.embedding(histories.row, row) + functional.embedding(place, at)
+            for row, at in zip(of_row, of_place, strict=True)
+        )
         read = torch.cat([history, expanded * history], dim=1)
-        return scores + functional.linear(read, torch.cat([of_history - of_difference, of_product], dim=1))
+        of_batch: torch.Tensor = self.rest(first + functional.linear(read, on_read))  # a unit's moments need all rows
+        return of_batch.squeeze(1)
 
-    def _projected(self, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The parts of t' by row, (B, d), and by position, (max_length, d)."""
+    def _later_layers(self, device: torch.device) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], list[StepMasks]]:
+        """Weights and biases, where a dropout's division is one of the weights that follow it; and its masks."""
+        linears = [layer for layer in self.rest if isinstance(layer, nn.Linear)]
+        dropouts = [layer for layer in self.rest if isinstance(layer, Dropout) and self.training]
+        kept = 1 - dropouts[0].rate if dropouts else 1.0
+        masks = [layer.next_step(device) for layer in dropouts]
+        return [(layer.weight / kept, layer.bias) for layer in linears], masks
+
+    def _projected(self, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The parts of t' by row, (B, d), and by place, (max_length, d); (1, d) without positions."""
         if self.project is None or self.positions is None:
-            return target, None
+            return target, target.new_zeros(1, self.dim)
         on_target, on_position = self.project.weight.tensor_split([self.dim], dim=1)
         return functional.linear(target, on_target), functional.linear(self.positions, on_position, self.project.bias)
 
@@ -103,14 +126,11 @@ class Interest(nn.Module):
         self.feed_forward = FeedForward(dim)
         self.attention = attention
 
-    def forward(
-        self, head: torch.Tensor, target: torch.Tensor, history: torch.Tensor, histories: Histories
-    ) -> torch.Tensor:
-        """(B, d) from a head's (V, d/H), the target (B, d) and its history (V, d)."""
-        interest: torch.Tensor = self.attention(
-            target, self.feed_forward(self.dropout(self.out(head)) + history), histories
-        )
-        return interest
+    def dropout_of_step(self, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
+        """What drops the next step's values, block after block."""
+        if isinstance(self.dropout, Dropout) and self.training:
+            return self.dropout.next_step(device).drop
+        return nn.Identity()
 
 
 class InterestExtractor(nn.Module):
@@ -130,6 +150,13 @@ class InterestExtractor(nn.Module):
             target: (B, d).
             history: (V, d).
         """
-        heads = histories.causal_attention(self.joint(history), len(self.interests)).chunk(len(self.interests), dim=1)
-        interests = zip(self.interests, heads, strict=True)
-        return torch.cat([interest(head, target, history, histories) for interest, head in interests], dim=1)
+        interests = [interest for interest in self.interests if isinstance(interest, Interest)]
+        drops = [interest.dropout_of_step(history.device) for interest in interests]
+
+        def of_heads(block: torch.Tensor) -> list[torch.Tensor]:
+            heads = causal_attention(self.joint(block), len(interests)).chunk(len(interests), dim=2)
+            parts = zip(interests, heads, drops, strict=True)
+            return [interest.feed_forward(drop(interest.out(head)) + block) for interest, head, drop in parts]
+
+        elements = zip(interests, histories.in_blocks(of_heads, history), strict=True)
+        return torch.cat([interest.attention(target, z, histories) for interest, z in elements], dim=1)

@@ -81,3 +81,15 @@ def test_one_row_is_normalized_as_in_predicting() -> None:
     trained = layer.train()(row)
     assert torch.equal(trained, layer.eval()(row))
     assert torch.equal(layer.running_mean, mean)
+
+
+@pytest.mark.parametrize(("rate", "zeros"), [(1e-9, 0), (1 - 1e-9, 100)])
+def test_rates_next_to_none_and_to_all(rate: float, zeros: int) -> None:
+    assert int((dropout(rate)(torch.ones(100)) == 0).sum()) == zeros
+
+
+def test_the_masks_of_a_step_go_on_with_one_another() -> None:
+    whole = dropout().next_step(torch.device("cpu")).mask((6, 4), torch.float64)
+    pieces = dropout().next_step(torch.device("cpu"))
+    assert torch.equal(torch.cat([pieces.mask((2, 4), torch.float64), pieces.mask((4, 4), torch.float64)]), whole)
+    assert 0 < whole.sum() < whole.numel()
