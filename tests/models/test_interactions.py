@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from exfm_ray.models.cross import matrix_cross
 from exfm_ray.models.interaction import pairwise_interaction
 from exfm_ray.models.pair_sums import PANELS, pair_sum
 from exfm_ray.models.pair_terms import BLOCK_ROWS, pair_terms
@@ -85,3 +86,15 @@ def test_second_order_of_a_factorization_machine(rows: int) -> None:
         return sum(fields[:, i] * fields[:, j] for i in range(FIELDS) for j in range(i))
 
     assert_same_function(pairwise_interaction, plain, leaf(rows, FIELDS, DIM))
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_cross_network_of_matrices(layers: int) -> None:
+    def plain(start: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+        crossed = start
+        for weight, bias in zip(parameters[::2], parameters[1::2], strict=True):
+            crossed = crossed + start * (crossed @ weight.t() + bias)
+        return crossed
+
+    parameters = [leaf(*shape, seed=layer) for layer in range(layers) for shape in ((6, 6), (6,))]
+    assert_same_function(lambda start, *rest: matrix_cross(start, rest), plain, leaf(7, 6), *parameters)
