@@ -31,16 +31,16 @@ def student_loss(student: Student, inputs: Inputs, label: torch.Tensor, fm_prob:
         label: (B,) 0 or 1.
         fm_prob: (B,) in [0, 1]; None is allowed for `none` alone.
     """
-    x = student.model.backbone(inputs)
-    serving_logit = student.model.serve(x).squeeze(1)
-    loss = cross_entropy(serving_logit, label)  # L_s, Eq. 3
     if student.method == "none":
-        return loss
+        return cross_entropy(student.model(inputs).squeeze(1), label)  # L_s, Eq. 3
     assert fm_prob is not None, f"method {student.method} needs supervision"
     weight = student.distill.loss_weight
     if student.method == "kd":  # Eq. 2 where w and α are 1
-        return loss + weight * cross_entropy(serving_logit, scale_label(fm_prob, student.distill.label_scale))
-    loss = loss + weight * _distillation_loss(student, x, fm_prob)  # Eq. 5
+        logit = student.model(inputs).squeeze(1)
+        pseudo_label = scale_label(fm_prob, student.distill.label_scale)
+        return cross_entropy(logit, label) + weight * cross_entropy(logit, pseudo_label)
+    logits, x = student.model.logits_and_backbone(inputs)
+    loss = cross_entropy(logits.squeeze(1), label) + weight * _distillation_loss(student, x, fm_prob)  # Eq. 5
     return loss + _adapted_loss(student, x, fm_prob) if student.method == "ah_sa" else loss
 
 

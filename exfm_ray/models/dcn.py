@@ -13,7 +13,11 @@ from exfm_ray.schema import Schema
 
 
 class VectorCross(nn.Module):
-    """(B, n) → (B, n) by layers x_{l+1} = x_l + (w_l·x_l) x0 + b_l with w_l, b_l ∈ R^n (Wang 2017, Eq. 3)."""
+    """(B, n) → (B, n) by layers x_{l+1} = x_l + (w_l·x_l) x0 + b_l with w_l, b_l ∈ R^n (Wang 2017, Eq. 3).
+
+    Every x_l is c_l x0 + d_l with a number c_l per row and d_l = b_0 + … + b_{l-1} for all rows, so that the layers
+    need of the rows their products w_l·x0 alone: c_{l+1} = c_l (1 + w_l·x0) + w_l·d_l, from c_0 = 1.
+    """
 
     def __init__(self, inputs: int, layers: int) -> None:
         super().__init__()
@@ -22,10 +26,12 @@ class VectorCross(nn.Module):
         self.bias = nn.Parameter(torch.zeros(layers, inputs))
 
     def forward(self, start: torch.Tensor) -> torch.Tensor:
-        crossed = start
-        for weight, bias in zip(self.weight, self.bias, strict=True):
-            crossed = crossed + (crossed @ weight).unsqueeze(1) * start + bias
-        return crossed
+        products = start @ self.weight.t()
+        scale, shift = torch.ones_like(products[:, 0]), torch.zeros_like(self.bias[0])
+        for product, weight, bias in zip(products.unbind(1), self.weight, self.bias, strict=True):
+            scale = scale * (1 + product) + weight @ shift
+            shift = shift + bias
+        return torch.addcmul(shift, scale.unsqueeze(1), start)
 
 
 class Dcn(Model):

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from exfm_ray.config import DcnV2Model
+from exfm_ray.models.cross import matrix_cross
 from exfm_ray.models.embedding import Embedding
 from exfm_ray.models.inputs import Inputs
 from exfm_ray.models.mlp import linear, mlp
@@ -26,9 +27,7 @@ class DcnV2(Model):
 
     def backbone(self, inputs: Inputs) -> torch.Tensor:
         start = self.embedding(inputs).flatten(1)
-        crossed = start
-        for layer in self.cross:
-            crossed = crossed + start * layer(crossed)
+        crossed = matrix_cross(start, list(self.cross.parameters()))
         return torch.cat([crossed, self.deep(start)], dim=1)
 
     def serve(self, x: torch.Tensor) -> torch.Tensor:

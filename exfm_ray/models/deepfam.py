@@ -4,8 +4,9 @@ import torch
 from torch import nn
 
 from exfm_ray.config import DeepFamModel
-from exfm_ray.models.embedding import Embedding, first_order_terms, pairwise_interaction
+from exfm_ray.models.embedding import Embedding, first_order_terms
 from exfm_ray.models.inputs import Inputs
+from exfm_ray.models.interaction import pairwise_interaction
 from exfm_ray.models.mlp import linear, mlp
 from exfm_ray.models.model import Model
 from exfm_ray.schema import Schema

@@ -102,11 +102,6 @@ class Embedding(nn.Module):
         return TableVectors(inputs, self.table, self.numeric, self.pooling, self.layout)
 
 
-def pairwise_interaction(fields: torch.Tensor) -> torch.Tensor:
-    """Second-order terms of a factorization machine by dimension, ½[(Σᵢ eᵢ)² − Σᵢ eᵢ²]: (B, F, D) → (B, D)."""
-    return 0.5 * (fields.sum(dim=1).square() - fields.square().sum(dim=1))
-
-
 def first_order_terms(schema: Schema, start: FirstOrderStart) -> Embedding:
     """A number per feature value, as a factorization machine's first order needs; sequences have their own, summed.
 

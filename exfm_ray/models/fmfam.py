@@ -7,6 +7,8 @@ from exfm_ray.config import FmFamModel
 from exfm_ray.models.embedding import Embedding, first_order_terms
 from exfm_ray.models.inputs import Inputs
 from exfm_ray.models.model import Model
+from exfm_ray.models.pair_sums import pair_sum
+from exfm_ray.models.pair_terms import pair_terms
 from exfm_ray.models.pairs import FieldPairs
 from exfm_ray.schema import Schema
 
@@ -31,9 +33,23 @@ class FmFam(Model):
         self.width = self.embedding.fields + self.pairs.count
 
     def backbone(self, inputs: Inputs) -> torch.Tensor:
-        first, second = self.pairs(self.embedding(inputs))
-        between = torch.einsum("bpd,pde->bpe", first, self.between) if self.matrixed else first * self.between
-        return torch.cat([self.first_order(inputs).squeeze(2), (between * second).sum(dim=2)], dim=1)
+        return self._terms(inputs, self.embedding(inputs))
 
     def serve(self, x: torch.Tensor) -> torch.Tensor:
         return x.sum(dim=1, keepdim=True) + self.bias
+
+    def forward(self, inputs: Inputs) -> torch.Tensor:
+        """As `serve(backbone(inputs))` but for rounding: a sum over pairs costs a fraction of its terms."""
+        return self._logits(inputs, self.embedding(inputs))
+
+    def logits_and_backbone(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+        fields = self.embedding(inputs)
+        return self._logits(inputs, fields), self._terms(inputs, fields)
+
+    def _terms(self, inputs: Inputs, fields: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.first_order(inputs).squeeze(2), pair_terms(fields, self.between)], dim=1)
+
+    def _logits(self, inputs: Inputs, fields: torch.Tensor) -> torch.Tensor:
+        second_order = pair_sum(fields, self.between, self.pairs)
+        logits: torch.Tensor = self.first_order(inputs).sum(dim=1) + second_order.unsqueeze(1) + self.bias
+        return logits

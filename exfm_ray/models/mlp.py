@@ -39,7 +39,7 @@ def mlp(
         layers.append(linear(inputs, width))
         if batch_norm:
             layers.append(BatchNorm(width))
-        layers.append(Dice(width) if activation == "dice" else nn.ReLU())
+        layers.append(Dice(width) if activation == "dice" else nn.ReLU(inplace=True))
         if dropout:
             layers.append(Dropout(dropout, position))
         inputs = width

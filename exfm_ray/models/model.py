@@ -26,6 +26,11 @@ class Model(nn.Module, ABC):
         """Logits per task: (B, tasks)"""
         return self.serve(self.backbone(inputs))
 
+    def logits_and_backbone(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `forward` gives, bit for bit, and x for heads beside the serving one: (B, tasks), (B, width)"""
+        x = self.backbone(inputs)
+        return self.serve(x), x
+
     def table_parameters(self) -> list[nn.Parameter]:
         """Parameters with sparse gradients: embedding tables."""
         return [parameter for name, parameter in self.named_parameters() if name.rsplit(".", 1)[-1] == "table"]

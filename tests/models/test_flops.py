@@ -17,6 +17,14 @@ def test_an_mlp_costs_six_operations_per_weight(small_schema: Schema) -> None:
     assert more > 6 * weights  # activations, biases and sums beside the products
 
 
+def test_a_cross_layer_costs_six_operations_per_weight(small_schema: Schema) -> None:
+    schema, width = small_schema.for_vm(), 5 * 16
+    one, two = (DcnV2Model(embedding_dim=16, cross_layers=layers) for layers in (1, 2))
+    more = training_flops(two, schema, 1, 5) - training_flops(one, schema, 1, 5)
+    assert more == pytest.approx(6 * width**2, rel=0.03)
+    assert more > 6 * width**2
+
+
 def test_table_sizes_cost_no_operations(small_schema: Schema) -> None:
     features = tuple(f.model_copy(update={"rows": f.rows * 1_000_000}) for f in small_schema.features)
     huge = small_schema.model_copy(update={"features": features})

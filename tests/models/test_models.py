@@ -270,6 +270,15 @@ def test_width_is_that_of_the_backbone(config: ModelConfig, small_schema: Schema
     assert model.backbone(inputs()).shape == (3, model.width)
 
 
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.type)
+def test_heads_beside_the_serving_one_change_no_logit(config: ModelConfig, small_schema: Schema) -> None:
+    model = wide(build_model(config, small_schema, 1)).eval()
+    logits, x = model.logits_and_backbone(double(inputs()))
+    assert torch.equal(logits, model(double(inputs())))
+    assert torch.equal(x, model.backbone(double(inputs())))
+    torch.testing.assert_close(model.serve(x), logits, rtol=0, atol=1e-9)
+
+
 def test_parameter_counts(small_schema: Schema) -> None:
     # tables: 50 + 30 + 24 rows of D, 2 numeric vectors; first order: the same with D = 1 and a table for the sequence
     first_order, embedding = 104 + 30 + 2, (104 + 2) * 3

@@ -1,0 +1,100 @@
+"""Products of fields with derivatives written by hand, against the same formulas left to autograd, in float64."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from exfm_ray.models.cross import matrix_cross
+from exfm_ray.models.interaction import pairwise_interaction
+from exfm_ray.models.pair_sums import PANELS, pair_sum
+from exfm_ray.models.pair_terms import BLOCK_ROWS, pair_terms
+from exfm_ray.models.pairs import FieldPairs
+
+FIELDS, DIM = 5, 3
+ROWS = [0, 1, 7, BLOCK_ROWS, BLOCK_ROWS + 3]
+WHOLE, DIAGONAL = (DIM, DIM), (DIM,)
+
+
+def leaf(*shape: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+
+def assert_same_function(
+    ours: Callable[..., torch.Tensor], plain: Callable[..., torch.Tensor], *leaves: torch.Tensor
+) -> None:
+    """Values, and derivatives under a different weight for each value."""
+    one, other = ours(*leaves), plain(*leaves)
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+    weights = leaf(*one.shape, seed=9).detach()
+    derivatives = [torch.autograd.grad((made * weights).sum(), leaves) for made in (one, other)]
+    for mine, theirs in zip(*derivatives, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-9)
+
+
+def plain_terms(fields: torch.Tensor, between: torch.Tensor) -> torch.Tensor:
+    pairs = FieldPairs(fields.shape[1])
+    matrices = torch.diag_embed(between) if between.dim() == 2 else between
+    first, second = (fields.index_select(1, member) for member in (pairs.first, pairs.second))
+    return torch.einsum("bpd,pde,bpe->bp", first, matrices, second)
+
+
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("matrix", [WHOLE, DIAGONAL])
+def test_terms_of_pairs(matrix: tuple[int, ...], rows: int) -> None:
+    assert_same_function(pair_terms, plain_terms, leaf(rows, FIELDS, DIM), leaf(10, *matrix, seed=1))
+
+
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("matrix", [WHOLE, DIAGONAL])
+def test_sums_over_pairs(matrix: tuple[int, ...], rows: int) -> None:
+    pairs = FieldPairs(FIELDS)
+    assert_same_function(
+        lambda fields, between: pair_sum(fields, between, pairs),
+        lambda fields, between: plain_terms(fields, between).sum(dim=1),
+        leaf(rows, FIELDS, DIM),
+        leaf(10, *matrix, seed=1),
+    )
+
+
+@pytest.mark.parametrize("matrix", [WHOLE, DIAGONAL])
+@pytest.mark.parametrize("count", [1, 2, PANELS + 1])
+def test_any_number_of_fields_has_sums_and_terms(count: int, matrix: tuple[int, ...]) -> None:
+    pairs = FieldPairs(count)
+    fields, between = leaf(4, count, DIM), leaf(pairs.count, *matrix, seed=1)
+    terms = pair_terms(fields, between)
+    assert terms.shape == (4, pairs.count)
+    torch.testing.assert_close(pair_sum(fields, between, pairs), terms.sum(dim=1), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("function", [pair_terms, lambda *of: pair_sum(*of, FieldPairs(FIELDS))])
+def test_fields_may_be_a_view(function: Callable[..., torch.Tensor]) -> None:
+    between = leaf(10, DIM, seed=1)
+    turned = leaf(FIELDS, 6, DIM)
+    assert_same_function(
+        lambda view, matrices: function(view.transpose(0, 1), matrices),
+        lambda view, matrices: function(view.transpose(0, 1).contiguous(), matrices),
+        turned,
+        between,
+    )
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7])
+def test_second_order_of_a_factorization_machine(rows: int) -> None:
+    def plain(fields: torch.Tensor) -> torch.Tensor:
+        return sum(fields[:, i] * fields[:, j] for i in range(FIELDS) for j in range(i))
+
+    assert_same_function(pairwise_interaction, plain, leaf(rows, FIELDS, DIM))
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_cross_network_of_matrices(layers: int) -> None:
+    def plain(start: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+        crossed = start
+        for weight, bias in zip(parameters[::2], parameters[1::2], strict=True):
+            crossed = crossed + start * (crossed @ weight.t() + bias)
+        return crossed
+
+    parameters = [leaf(*shape, seed=layer) for layer in range(layers) for shape in ((6, 6), (6,))]
+    assert_same_function(lambda start, *rest: matrix_cross(start, rest), plain, leaf(7, 6), *parameters)
