@@ -63,7 +63,7 @@ def test_predicting_is_without_dropout_and_changes_nothing(tmp_path: Path) -> No
     before = {name: tensor.clone() for name, tensor in variant.student.state_dict().items()}
     predicted = variant.predict(batch)
     assert np.array_equal(predicted, variant.predict(batch))
-    assert np.array_equal(predicted[:7], variant.predict(batch.rows(0, 7)))
+    np.testing.assert_allclose(predicted[:7], variant.predict(batch.rows(0, 7)), rtol=1e-5)  # no row counts on another
     assert all(torch.equal(tensor, before[name]) for name, tensor in variant.student.state_dict().items())
     variant.train(batch)
     steps = {name: tensor for name, tensor in variant.student.state_dict().items() if name.endswith("_extra_state")}
