@@ -12,7 +12,7 @@ from exfm_ray.config.section import Name, Positive, Section, Width
 from exfm_ray.config.vocabulary import VocabularyConfig
 from exfm_ray.schema import METHODS, Method
 
-ADAGRAD_RATE = 0.05
+ADAGRAD_RATE = 0.02
 
 
 class OptimizerConfig(Section):
