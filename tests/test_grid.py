@@ -139,6 +139,7 @@ def test_a_simulation_goes_on_with_the_vocabulary_that_it_has(tmp_path: Path) ->
 
 @pytest.mark.ray
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_all_simulations_share_one_ray_and_give_the_numbers_of_one_process(
     counted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
