@@ -22,7 +22,7 @@ from tests.test_simulation import exfm, lines, run_small
 
 EDITS = (
     "methods=[none, ah_sa]",
-    *(f"{model}.optimizer={{learning_rate: 0.02, batch_size: 64}}" for model in ("fm", "vms.first", "vms.second")),
+    *(f"{model}.optimizer={{learning_rate: 0.1, batch_size: 64}}" for model in ("fm", "vms.first", "vms.second")),
 )
 """fast enough to have learnt the base rate after a day"""
 CLOSED_EARLY = (*EDITS, "das.feedback.windows={click: 60}")
