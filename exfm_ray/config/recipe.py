@@ -156,9 +156,18 @@ class ResourcesConfig(Section):
     fleet_workers: int | Literal["auto"] = Field(
         default="auto", description="Ray Train workers that share the VMs' variants (methods, seeds)"
     )
+    fleet_workers_least: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="with which the fleet starts and goes on while nodes are missing; left out: waits for all",
+    )
     augment_tasks: int = Field(default=1, ge=1, le=4_096, description="Ray Data tasks at once")
     gpus_per_fm: float = Field(default=0, ge=0)
     gpus_per_vm: float = Field(default=0, ge=0, description="per fleet worker")
+    kept_gib: float = Field(
+        default=2.0, ge=0, description="memory in which a fleet worker keeps VMs between their days; others are reread"
+    )
     max_failures: int = Field(default=3, ge=0, le=100, description="restarts of a Ray Train run")
     wait_timeout_seconds: Positive = Field(default=3_600.0, description="wait of one step for the step before it")
 
@@ -182,6 +191,9 @@ class ResourcesConfig(Section):
             raise ValueError(
                 f"fm_replicas_most {self.fm_replicas_most} is less than fm_replicas {self.fm_replicas}; raise it"
             )
+        least, workers = self.fleet_workers_least, self.fleet_workers
+        if least is not None and workers != "auto" and least > workers:
+            raise ValueError(f"fleet_workers_least {least} is more than fleet_workers {workers}; lower it")
         return self
 
 
