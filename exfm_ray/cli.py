@@ -68,6 +68,37 @@ def run(
 
 
 @app.command()
+def tune(
+    study: Annotated[str, typer.Argument(help="A study (YAML), such as tuning/figure12.yaml.")],
+    out: Annotated[str | None, typer.Option(help="Directory of the study; default runs/<name>.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, max=1_000_000, help="Default: as the study says.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds of the search; it can go on later.")] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="SQLAlchemy URL of the trials, for several drivers; default: a file in OUT.")
+    ] = None,
+    edits: Edits = None,
+    address: Address = None,
+) -> None:
+    """Search label scale, gradient scale and loss weight together. The same command goes on where it stopped."""
+    with _telling() as tell:
+        from exfm_ray.recipe import read_study
+
+        asked = [f"trials={trials}"] if trials is not None else []
+        parsed = read_study(study, [*(edits or []), *asked])
+        from exfm_ray.data.location import Location
+        from exfm_ray.data.run_directory import RunDirectory
+        from exfm_ray.report import write_report
+        from exfm_ray.study_run import run_study
+
+        directory = RunDirectory(Location.of(out or f"runs/{parsed.name}"))
+        tell.logs = directory.local_directory() / "logs"
+        run_study(parsed, directory, address, tell.console, storage, timeout)
+        tell.line(f"chosen:  {directory.chosen_file}")
+        tell.line(f"trials:  {directory.trials_file}")
+        tell.line(f"report:  {write_report(directory)}")
+
+
+@app.command()
 def report(directory: Annotated[str, typer.Argument(help="Run directory.")]) -> None:
     """Write a run's report anew."""
     with _telling() as tell:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from exfm_ray.config import GridRecipe, Recipe, TheoryRecipe
+from exfm_ray.config import GridRecipe, Recipe, StudyConfig, TheoryRecipe
 from exfm_ray.errors import UserError
 
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -42,6 +42,20 @@ def read_any_recipe(path: str, edits: Sequence[str] = ()) -> Recipe | GridRecipe
     if "theorem" in content:
         return _validated(TheoryRecipe, content)
     return _validated(GridRecipe, content) if "fms" in content else validated(content)
+
+
+def read_study(path: str, edits: Sequence[str] = ()) -> StudyConfig:
+    """A study from a YAML file, edited. Its `recipe` is that of one simulation, or the path of it from the file on.
+
+    Raises:
+        UserError: a file, an edit or a field is wrong.
+    """
+    content = _read_mapping(path, "STUDY", "tuning/figure12.yaml", "name: …")
+    if isinstance(recipe := content.get("recipe"), str):
+        content["recipe"] = _read_mapping(str(Path(path).parent / recipe), "recipe", "sims/quickstart.yaml", "name: …")
+    for edit in edits:
+        apply_edit(content, edit)
+    return _validated(StudyConfig, content)
 
 
 def read_table_schema(path: str) -> dict[str, Any]:
@@ -184,7 +198,7 @@ def _without_tags(loc: Sequence[Any], content: Any) -> list[Any]:
     path: list[Any] = []
     for position, step in enumerate(loc):
         is_last = position == len(loc) - 1
-        if isinstance(content, dict) and content.get("type") == step and step not in content and not is_last:
+        if isinstance(content, dict | list) and isinstance(step, str) and step not in content and not is_last:
             continue
         path.append(step)
         if isinstance(content, dict):

@@ -40,6 +40,7 @@ from exfm_ray.config.recipe import (
     VariantConfig,
     VerticalModelConfig,
 )
+from exfm_ray.config.study import Choices, Range, StudyConfig
 from exfm_ray.config.table import (
     CategoricalColumn,
     CsvData,
@@ -59,6 +60,7 @@ __all__ = [
     "AdapterConfig",
     "AmazonData",
     "CategoricalColumn",
+    "Choices",
     "CsvData",
     "DasConfig",
     "DataConfig",
@@ -87,11 +89,13 @@ __all__ = [
     "ParquetData",
     "PartitionsData",
     "PublicData",
+    "Range",
     "RawLogData",
     "Recipe",
     "ResourcesConfig",
     "SequenceColumn",
     "SharedDistillConfig",
+    "StudyConfig",
     "TableData",
     "TaobaoData",
     "Theorem31",
