@@ -19,6 +19,7 @@ from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.run_directory import Outcome, RunDirectory
 from exfm_ray.errors import UserError
 from exfm_ray.preflight import check_memory, check_recipe
+from exfm_ray.quiet import quieten
 from exfm_ray.run_start import claim_run, holding
 from exfm_ray.simulation import check_doors, simulate_on
 from exfm_ray.tune.chosen import Chosen, choose
@@ -57,6 +58,7 @@ def run_study(
         claim_run(run, config, None)
         experiment = simulate_on(data, controls, run.simulation, cluster, console)
         logs = run.local_directory() / "logs"
+        quieten(logs)
         workers = 1 if controls.resources.mode == "local" else cluster.fleet_workers(controls, logs)
         study = open_study(config, held_in)
         book = TrialBook(study, config, run.root.uri, config.trials)

@@ -1,8 +1,10 @@
 """Who proposes points and who ends trials early: Optuna's samplers and pruners, as a study asks for them."""
 
+import warnings
 from collections.abc import Sequence
 from statistics import fmean, median
 
+from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, NopPruner, WilcoxonPruner
 from optuna.samplers import BaseSampler, GPSampler, GridSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import Study
@@ -64,7 +66,9 @@ def pruner_of(study: StudyConfig) -> BasePruner:
         return NopPruner()
     rule: BasePruner = MedianOverInstances()
     if config.type == "wilcoxon":
-        rule = WilcoxonPruner(p_threshold=config.p_threshold, n_startup_steps=LEAST_INSTANCES)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            rule = WilcoxonPruner(p_threshold=config.p_threshold, n_startup_steps=LEAST_INSTANCES)
     return AfterStartup(rule, config.startup_trials)
 
 
