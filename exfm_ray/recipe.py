@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from exfm_ray.config import GridRecipe, Recipe, StudyConfig, TheoryRecipe
+from exfm_ray.config import Chosen, GridRecipe, Recipe, StudyConfig, TheoryRecipe
 from exfm_ray.errors import UserError
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
 LARGEST_RECIPE_BYTES = 10 * 2**20
+CHOSEN_FILE = "chosen.json"
+"""in a study's directory"""
 
 
 def read_recipe(path: str, edits: Sequence[str] = ()) -> Recipe:
@@ -30,13 +32,20 @@ def read_recipe(path: str, edits: Sequence[str] = ()) -> Recipe:
     return recipe
 
 
-def read_any_recipe(path: str, edits: Sequence[str] = ()) -> Recipe | GridRecipe | TheoryRecipe:
+def read_any_recipe(
+    path: str, edits: Sequence[str] = (), study: str | None = None
+) -> Recipe | GridRecipe | TheoryRecipe:
     """A recipe from a YAML file, edited; one with the field `theorem` is a theorem's, one with `fms` a grid's.
+
+    Args:
+        study: the directory of one, whose chosen point the recipe's VMs take before it is edited.
 
     Raises:
         UserError: the file, an edit or a field is wrong.
     """
     content = _read_mapping(path, "RECIPE", "sims/quickstart.yaml", "name: …")
+    if study is not None:
+        apply_chosen(content, study)
     for edit in edits:
         apply_edit(content, edit)
     if "theorem" in content:
@@ -139,6 +148,28 @@ def apply_edit(content: dict[str, Any], edit: str) -> None:
         place[_index(place, last, path)] = value
     else:
         raise UserError(f"--set: {path} ends in {last!r}, but what is before it is the value {place!r}")
+
+
+def apply_chosen(content: dict[str, Any], study: str) -> None:
+    """Give the VMs of a recipe the settings that a study chose for VMs of their names, in place.
+
+    Raises:
+        UserError: the directory holds no chosen point, or none for the recipe's VMs.
+    """
+    from exfm_ray.data.location import Location  # imports pyarrow, and most recipes are wrong or right without it
+
+    file = Location.of(study) / CHOSEN_FILE
+    if not file.is_file():
+        raise UserError(f"--set-from: {study} has no {CHOSEN_FILE}; name the directory of a study that has ended")
+    try:
+        chosen = Chosen.model_validate_json(file.read())
+    except ValidationError as error:
+        raise UserError(f"--set-from: {file} is not what `exfm tune` wrote: {error.errors()[0]['msg']}") from error
+    vms = [vm for vm in content.get("vms") or () if isinstance(vm, dict) and vm.get("name") in chosen.vms]
+    if not vms:
+        raise UserError(f"--set-from: {study} is of {', '.join(chosen.vms)}, and the recipe has no VM of such a name")
+    for vm in vms:
+        vm["distill"] = chosen.vms[vm["name"]].distill.model_dump()
 
 
 def _index(items: list[Any], step: str, path: str) -> int:

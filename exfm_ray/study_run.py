@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from exfm_ray.cluster import machine_memory, shared_cluster
-from exfm_ray.config import StudyConfig
+from exfm_ray.config import Chosen, StudyConfig
 from exfm_ray.data.dataset import Dataset, open_dataset
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.run_directory import Outcome, RunDirectory
@@ -22,10 +22,12 @@ from exfm_ray.preflight import check_memory, check_recipe
 from exfm_ray.quiet import quieten
 from exfm_ray.run_start import claim_run, holding
 from exfm_ray.simulation import check_doors, simulate_on
-from exfm_ray.tune.chosen import Chosen, choose
+from exfm_ray.tune.chosen import choose
 from exfm_ray.tune.search import search
 from exfm_ray.tune.trial_book import TrialBook, open_study
 from exfm_ray.tune.worker_pool import worker_pool
+
+STUDY_FILE = "study.db"
 
 
 def run_study(
@@ -61,7 +63,7 @@ def run_study(
         quieten(logs)
         workers = 1 if controls.resources.mode == "local" else cluster.fleet_workers(controls, logs)
         study = open_study(config, held_in)
-        book = TrialBook(study, config, run.root.uri, config.trials)
+        book = TrialBook(study, config, run.root.uri, config.wanted_trials)
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         with worker_pool(experiment, workers) as pool:
             search(config, experiment, book, pool, deadline, lambda line: console.print(line, highlight=False))
@@ -94,7 +96,19 @@ def study_storage(url: str | None, run: RunDirectory) -> str:
         raise UserError(
             f"--storage: is missing; {run.root} is not on this machine, so name a database (SQLAlchemy URL)"
         )
-    return url or f"sqlite:///{run.root}/study.db"
+    return url or f"sqlite:///{run.root}/{STUDY_FILE}"
+
+
+def begun_storage(url: str | None, run: RunDirectory) -> str:
+    """The storage of a study that was begun.
+
+    Raises:
+        UserError: it was not.
+    """
+    storage = study_storage(url, run)
+    if url is None and not (run.root / STUDY_FILE).is_file():
+        raise UserError(f"--out: {run.root} has no {STUDY_FILE}; begin the study first, or name its --storage")
+    return storage
 
 
 def train_chosen(config: StudyConfig, chosen: Chosen, experiment: Experiment, workers: int) -> None:

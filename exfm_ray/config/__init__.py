@@ -5,6 +5,7 @@ No import here is slow, so that a wrong recipe is told at once.
 """
 
 from exfm_ray.config.amazon import AmazonData
+from exfm_ray.config.chosen import Chosen, ChosenSetting
 from exfm_ray.config.data import DataConfig, DriftData, KuaiRandData, PartitionsData, RawLogData
 from exfm_ray.config.feedback import FeedbackConfig
 from exfm_ray.config.kuaivideo import KuaiVideoData
@@ -61,6 +62,8 @@ __all__ = [
     "AmazonData",
     "CategoricalColumn",
     "Choices",
+    "Chosen",
+    "ChosenSetting",
     "CsvData",
     "DasConfig",
     "DataConfig",

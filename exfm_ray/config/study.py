@@ -1,5 +1,6 @@
 """What a study may say: which distillation settings of a recipe's VMs are searched, and how."""
 
+from math import prod
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
@@ -95,6 +96,10 @@ class SpaceConfig(Section):
     def searched(self) -> tuple[str, ...]:
         """Names of the dimensions that have more than one value, but for the method."""
         return tuple(name for name in DIMENSIONS if getattr(self, name) is not None)
+
+
+def _points(dimension: Range | Choices | tuple[int, ...]) -> tuple[float, ...]:
+    return dimension if isinstance(dimension, tuple) else dimension.values()
 
 
 DIMENSIONS = (*SCALES, "head_width", "adapter_width", "adapter_learning_rate")
@@ -199,6 +204,15 @@ class StudyConfig(Section):
     @property
     def searched_vms(self) -> tuple[str, ...]:
         return self.vms or tuple(vm.name for vm in self.recipe.vms)
+
+    @property
+    def wanted_trials(self) -> int:
+        """As many as asked for; of a grid no more than it has points."""
+        if self.sampler.type != "grid":
+            return self.trials
+        counts: list[int] = [len(_points(getattr(self.space, name))) for name in self.space.searched()]
+        points = int(prod(counts) ** (len(self.searched_vms) if self.per_vm else 1))
+        return min(self.trials, points)
 
     def controls(self) -> Recipe:
         """The recipe of what a found point is compared with: none, kd, and the searched methods at scales of 1."""

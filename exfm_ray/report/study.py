@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from exfm_ray.config import StudyConfig
+from exfm_ray.config import Chosen, StudyConfig
 from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.errors import UserError
 from exfm_ray.report.data_warning import data_warning
@@ -17,7 +17,6 @@ from exfm_ray.report.study_trials import TrialLine, read_trials
 from exfm_ray.report.wording import counted, listed
 from exfm_ray.report.wording import days as day_words
 from exfm_ray.schema import Method
-from exfm_ray.tune.chosen import Chosen
 
 BEST_TRIALS = 15
 

@@ -1,6 +1,7 @@
 """Figures of a study: Optuna's own, and the surface of the three scales."""
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import optuna.visualization as optuna_figures
@@ -34,8 +35,10 @@ def study_drawings(study: StudyConfig, trials: Sequence[TrialLine]) -> list[Draw
         target = (lambda trial, place=place: trial.values[place]) if objectives > 1 else None
         name = f"NE{vm}"
         if len(varied) > 1:
-            importance = optuna_figures.plot_param_importances(found, target=target, target_name=name)
-            drawings.append(_drawing(f"importance-{place}", f"What matters for {name} (fANOVA)", importance))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # that it is of low values, which is what is wanted
+                importance = optuna_figures.plot_param_importances(found, target=target, target_name=name)
+            drawings.append(_drawing(f"importance-{place}", f"What matters for {name} (PED-ANOVA)", importance))
             coordinates = optuna_figures.plot_parallel_coordinate(found, params=varied, target=target, target_name=name)
             drawings.append(_drawing(f"parallel-{place}", f"Every trial by its settings and {name}", coordinates))
             contour = optuna_figures.plot_contour(found, params=varied[:3], target=target, target_name=name)

@@ -1,47 +1,11 @@
-"""The point that a study chooses, and its variants for the days that report."""
-
-from collections.abc import Iterator
+"""Which point a study chooses."""
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
-from pydantic import BaseModel, ConfigDict
 
-from exfm_ray.config import DistillConfig, StudyConfig, VariantConfig
+from exfm_ray.config import Chosen, ChosenSetting, StudyConfig
 from exfm_ray.errors import UserError
-from exfm_ray.schema import Method
 from exfm_ray.tune.point import settings_of
-
-
-class ChosenSetting(BaseModel):
-    """How one VM is best distilled."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    method: Method
-    distill: DistillConfig
-
-
-class Chosen(BaseModel):
-    """What a study found, as far as the days that choose can tell."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    study: str
-    trial: int
-    vms: dict[str, ChosenSetting]
-    """by name"""
-
-    def variants(self, study: StudyConfig) -> Iterator[VariantConfig]:
-        """Its variants from the recipe's seeds, under names of their own."""
-        for vm in study.recipe.vms:
-            if (setting := self.vms.get(vm.name)) is not None:
-                named = vm.model_copy(update={"name": self.name_of(vm.name), "distill": setting.distill})
-                for seed in study.recipe.seeds:
-                    yield VariantConfig(vm=named, method=setting.method, seed=seed)
-
-    def name_of(self, vm: str) -> str:
-        """How its version of a VM is named among results."""
-        return f"{vm}-chosen{self.trial:05d}"
 
 
 def choose(study: Study, config: StudyConfig) -> Chosen:

@@ -92,6 +92,8 @@ class TrialBook:
         """Tell a trial's newest instances; whether it should end here."""
         before = len(opened.found)
         opened.found += found
+        if self._has_ended(opened):
+            return False
         if self.config.objective.together == "pareto" or Score.of(opened.found) is None:
             return False
         for step, instance in enumerate(found, start=before):
@@ -102,27 +104,33 @@ class TrialBook:
 
     def end(self, opened: OpenTrial, is_pruned: bool, seconds: float) -> None:
         """A trial has lived through the days that choose, or ends early. One whose NE is undefined has failed."""
+        if self._has_ended(opened):
+            return
         score, trial = Score.of(opened.found), opened.trial
         days = sorted({instance.day for instance in opened.found})
         trial.set_user_attr("days", days)
         trial.set_user_attr("seconds", round(seconds, 3))
         trial.set_user_attr("methods", {vm: setting.method for vm, setting in opened.settings.items()})
         if score is None:
-            self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+            self.study.tell(trial, state=TrialState.FAIL)
             return
         for name in ("ne", "standard_error", "calibration"):
             trial.set_user_attr(name, list(getattr(score, name)))
         within = self.config.objective.calibration_within
         trial.set_user_attr(VIOLATIONS, score.violations(within) if within is not None else [])
         if is_pruned:
-            self.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+            self.study.tell(trial, state=TrialState.PRUNED)
             return
         values = score.ne if self.config.objective.together == "pareto" else (sum(score.ne) / len(score.ne),)
-        self.study.tell(trial, values, skip_if_finished=True)
+        self.study.tell(trial, values)
 
     def ended(self) -> list[FrozenTrial]:
         """Trials that are complete or ended early, by number."""
         return self.study.get_trials(deepcopy=False, states=ENDED)
+
+    def _has_ended(self, opened: OpenTrial) -> bool:
+        """Where another process of the same driver has ended it, nothing is counted again."""
+        return self.study.get_trials(deepcopy=False)[opened.number].state.is_finished()
 
     def _running(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
