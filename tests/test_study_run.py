@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -140,6 +142,56 @@ def test_killed_at_random_and_started_again_counts_every_trial_once(finished: Pa
         process.wait()
     trials = tuned(finished / "study.yaml", out)
     assert trials == trials_of(finished / "out")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_driver_and_workers_killed_ten_times_on_ray_leave_the_trials_of_one_process(
+    finished: Path, tmp_path: Path
+) -> None:
+    chance, out = random.Random(7), tmp_path / "out"
+    edits = ("--set", "recipe.resources.mode=ray", "--set", "recipe.resources.fleet_workers=2", "--trials", "40")
+    command = [sys.executable, "-m", "exfm_ray.cli", "tune", str(finished / "study.yaml"), "--out", str(out), *edits]
+    killed = []
+    process = None
+    while len(killed) < 10:
+        if process is None:
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        workers = workers_of(process)
+        time.sleep(chance.uniform(0, 3))
+        assert process.poll() is None, f"it ended after {killed}; give it more trials"
+        if chance.random() < 0.5 and workers:
+            chance.choice(workers).kill()
+            killed.append("worker")
+        else:
+            process.kill()
+            process.wait()
+            process = None
+            killed.append("driver")
+    if process is not None:
+        assert process.wait(timeout=600) == 0
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert {"worker", "driver"} == set(killed)
+    alone = tuned(finished / "study.yaml", tmp_path / "alone", "--trials", "40")
+    assert {trial["number"]: trial["values"] for trial in trials_of(out)} == {
+        trial["number"]: trial["values"] for trial in alone
+    }
+
+
+def workers_of(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    """The processes that train trials, once there are two; those that die meanwhile are left out."""
+    deadline = time.monotonic() + 180
+    while process.poll() is None and time.monotonic() < deadline:
+        found = []
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "TrialWorker" in " ".join(child.cmdline()):
+                    found.append(child)
+        if len(found) == 2:
+            return found
+        time.sleep(0.1)
+    return []
 
 
 def wait_for(path: Path, process: "subprocess.Popen[bytes]") -> None:
