@@ -36,6 +36,9 @@ def run(
     recipe: Annotated[str, typer.Argument(help="A recipe (YAML), such as sims/quickstart.yaml.")],
     out: Annotated[str | None, typer.Option(help="Run directory, a path or a URI; default runs/<name>.")] = None,
     edits: Edits = None,
+    set_from: Annotated[
+        str | None, typer.Option(metavar="STUDY", help="Directory of a study whose chosen point the VMs take.")
+    ] = None,
     address: Address = None,
 ) -> None:
     """Run a recipe to its report. Starting the same command again goes on where it stopped."""
@@ -43,7 +46,7 @@ def run(
         from exfm_ray.config import GridRecipe, TheoryRecipe
         from exfm_ray.recipe import read_any_recipe
 
-        parsed = read_any_recipe(recipe, edits or [])
+        parsed = read_any_recipe(recipe, edits or [], set_from)
         from exfm_ray.data.location import Location
         from exfm_ray.data.run_directory import RunDirectory
         from exfm_ray.report import write_report
@@ -65,6 +68,42 @@ def run(
         page = write_report(directory)
         tell.line(f"results: {directory.results_file}")
         tell.line(f"report:  {page}")
+
+
+@app.command()
+def tune(
+    study: Annotated[str, typer.Argument(help="A study (YAML), such as tuning/figure12.yaml.")],
+    out: Annotated[str | None, typer.Option(help="Directory of the study; default runs/<name>.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, max=1_000_000, help="Default: as the study says.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds of the search; it can go on later.")] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="SQLAlchemy URL of the trials, for several drivers; default: a file in OUT.")
+    ] = None,
+    dashboard: Annotated[bool, typer.Option("--dashboard", help="Show the trials in a browser instead.")] = False,
+    edits: Edits = None,
+    address: Address = None,
+) -> None:
+    """Search label scale, gradient scale and loss weight together. The same command goes on where it stopped."""
+    with _telling() as tell:
+        from exfm_ray.recipe import read_study
+
+        asked = [f"trials={trials}"] if trials is not None else []
+        parsed = read_study(study, [*(edits or []), *asked])
+        from exfm_ray.data.location import Location
+        from exfm_ray.data.run_directory import RunDirectory
+        from exfm_ray.report import write_report
+        from exfm_ray.study_run import begun_storage, run_study
+        from exfm_ray.tune.dashboard import show_dashboard
+
+        directory = RunDirectory(Location.of(out or f"runs/{parsed.name}"))
+        tell.logs = directory.local_directory() / "logs"
+        if dashboard:
+            show_dashboard(begun_storage(storage, directory), tell.line)
+            return
+        run_study(parsed, directory, address, tell.console, storage, timeout)
+        tell.line(f"chosen:  {directory.chosen_file}")
+        tell.line(f"trials:  {directory.trials_file}")
+        tell.line(f"report:  {write_report(directory)}")
 
 
 @app.command()

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from exfm_ray.config import GridRecipe, Recipe, TheoryRecipe
+from exfm_ray.config import GridRecipe, Recipe, StudyConfig, TheoryRecipe
 from exfm_ray.data.location import Location
 from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.errors import UserError
@@ -28,6 +28,8 @@ NOT_IN_RESULTS = (
     "das.pointer",
 )
 """what a continued run may change, since no result depends on it; sums over other request sizes round otherwise"""
+OF_A_STUDY = ("trials", "at_once", *(f"recipe.{path}" for path in NOT_IN_RESULTS))
+"""what a continued study may change"""
 
 
 @contextmanager
@@ -60,7 +62,7 @@ def holding(out: Location) -> Iterator[None]:
 
 def claim_run(
     run: RunDirectory,
-    recipe: Recipe | GridRecipe | TheoryRecipe,
+    recipe: Recipe | GridRecipe | TheoryRecipe | StudyConfig,
     prepared: Location | None,
     vocabulary: Location | None = None,
 ) -> None:
@@ -92,7 +94,7 @@ def claim_run(
 
 def _difference(path: str, held: Any, now: Any) -> str | None:
     """The first place where two plain values differ and it matters, in words."""
-    if path in NOT_IN_RESULTS:
+    if path in NOT_IN_RESULTS or path in OF_A_STUDY:
         return None
     if isinstance(held, dict) and isinstance(now, dict):
         fields = [*held, *(name for name in now if name not in held)]

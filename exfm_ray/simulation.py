@@ -68,8 +68,8 @@ def simulate_on(
     cluster: SharedCluster,
     console: Console,
     vocabulary: Location | None = None,
-) -> None:
-    """`simulate`, after its checks.
+) -> Experiment:
+    """`simulate`, after its checks; returns what has run.
 
     Args:
         vocabulary: where the ids are counted for several runs; None counts them in this one.
@@ -88,6 +88,7 @@ def simulate_on(
             if not is_finished(experiment):
                 produce(experiment, data, cluster)
         write_results(experiment)
+    return experiment
 
 
 def produce(experiment: Experiment, data: Dataset, cluster: SharedCluster | None) -> None:

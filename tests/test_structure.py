@@ -33,6 +33,7 @@ LAYERS = [
         "simulation",
         "grid",
         "theory_run",
+        "study_run",
     },
     {"report"},
     {"cli"},

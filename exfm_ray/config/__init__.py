@@ -5,6 +5,7 @@ No import here is slow, so that a wrong recipe is told at once.
 """
 
 from exfm_ray.config.amazon import AmazonData
+from exfm_ray.config.chosen import Chosen, ChosenSetting
 from exfm_ray.config.data import DataConfig, DriftData, KuaiRandData, PartitionsData, RawLogData
 from exfm_ray.config.feedback import FeedbackConfig
 from exfm_ray.config.kuaivideo import KuaiVideoData
@@ -40,6 +41,7 @@ from exfm_ray.config.recipe import (
     VariantConfig,
     VerticalModelConfig,
 )
+from exfm_ray.config.study import Choices, Range, StudyConfig
 from exfm_ray.config.table import (
     CategoricalColumn,
     CsvData,
@@ -59,6 +61,9 @@ __all__ = [
     "AdapterConfig",
     "AmazonData",
     "CategoricalColumn",
+    "Choices",
+    "Chosen",
+    "ChosenSetting",
     "CsvData",
     "DasConfig",
     "DataConfig",
@@ -87,11 +92,13 @@ __all__ = [
     "ParquetData",
     "PartitionsData",
     "PublicData",
+    "Range",
     "RawLogData",
     "Recipe",
     "ResourcesConfig",
     "SequenceColumn",
     "SharedDistillConfig",
+    "StudyConfig",
     "TableData",
     "TaobaoData",
     "Theorem31",

@@ -68,6 +68,9 @@ class RunDirectory:
     def is_of_a_theorem(self) -> bool:
         return self.recipe_file.is_file() and "theorem" in self.resolved()["recipe"]
 
+    def is_of_a_study(self) -> bool:
+        return self.recipe_file.is_file() and "space" in self.resolved()["recipe"]
+
     def is_of_a_grid(self) -> bool:
         return self.recipe_file.is_file() and "fms" in self.resolved()["recipe"]
 
@@ -79,6 +82,21 @@ class RunDirectory:
         """The simulations of a grid that were begun, in its order."""
         runs = [self.of_fm(fm["name"]) for fm in self.resolved()["recipe"]["fms"]]
         return [run for run in runs if run.recipe_file.is_file()]
+
+    @property
+    def simulation(self) -> "RunDirectory":
+        """Of a study: its days, FM and supervision, what its trials are compared with, and the trials themselves."""
+        return RunDirectory(self.root / "simulation")
+
+    @property
+    def trials_file(self) -> Location:
+        """Of a study: a line per trial."""
+        return self.root / "trials.jsonl"
+
+    @property
+    def chosen_file(self) -> Location:
+        """Of a study: the point that it chose, as `exfm run --set-from` takes it."""
+        return self.root / "chosen.json"
 
     def recipe(self) -> Recipe:
         return Recipe.model_validate(self.resolved()["recipe"])

@@ -24,6 +24,7 @@ from exfm_ray.report.vocabulary import vocabulary_sentence
 from exfm_ray.report.work import STEP_KINDS, read_work, timeline, totals
 
 TEMPLATE, THEORY_TEMPLATE, GRID_TEMPLATE = "report.html.j2", "theory.html.j2", "grid.html.j2"
+STUDY_TEMPLATE = "study.html.j2"
 
 
 def write_report(run: RunDirectory) -> Location:
@@ -37,6 +38,12 @@ def write_report(run: RunDirectory) -> Location:
     """
     if run.is_of_a_theorem():
         page = _environment().get_template(THEORY_TEMPLATE).render(theory_content(run), plotly=Markup(get_plotlyjs()))
+    elif run.is_of_a_study():
+        from exfm_ray.report.study import study_content  # imports Optuna, which no other report needs
+
+        template = _environment().get_template(STUDY_TEMPLATE)
+        page = template.render(study_content(run), pairs=wording.pairs, plotly=Markup(get_plotlyjs()))
+        write_report(run.simulation)
     elif run.is_of_a_grid():
         page = _environment().get_template(GRID_TEMPLATE).render(grid_content(run))
         for fm in run.fms():

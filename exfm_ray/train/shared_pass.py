@@ -1,6 +1,6 @@
 """Variants that read the same rows share one pass over them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -40,17 +40,33 @@ class SharedPass:
         """Whether the days before are in every variant; they are not where another process trained them."""
         return all(variant.trained_through >= day - 1 for variant in self.variants)
 
+    def keep(self, wanted: Callable[[VariantConfig], bool]) -> None:
+        """Go on with some of the variants."""
+        self.variants = [variant for variant in self.variants if wanted(variant.config)]
+
     def live_through(self, day: int) -> None:
         """Predict the day, then train on it: whatever of the two a variant has not committed yet."""
-        timeout = self.experiment.recipe.resources.wait_timeout_seconds
-        wait_until_committed(self.experiment.supervision(day), timeout, f"the supervision of day {day}")
+        self.evaluate(day)
+        self.train(day)
+
+    def evaluate(self, day: int) -> None:
+        """Predict the day, for those variants that are trained through the one before and have not predicted it yet."""
         untested = [v for v in self.variants if v.trained is not None and v.trained_through == day - 1]
         untested = [variant for variant in untested if not variant.is_evaluated(day)]
         if untested:
+            self._wait_for_supervision(day)
             self._evaluate(untested, day)
+
+    def train(self, day: int) -> None:
+        """Train on the day, for those variants that are not trained through it; nothing happens on an evaluated one."""
         untrained = [variant for variant in self.variants if variant.trained_through < day]
         if untrained and day in self.experiment.vm_days:
+            self._wait_for_supervision(day)
             self._train(untrained, day)
+
+    def _wait_for_supervision(self, day: int) -> None:
+        timeout = self.experiment.recipe.resources.wait_timeout_seconds
+        wait_until_committed(self.experiment.supervision(day), timeout, f"the supervision of day {day}")
 
     def _evaluate(self, variants: Sequence[Variant], day: int) -> None:
         time = SharedTime(len(variants))
