@@ -14,7 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from exfm_ray.config import DriftData
-from exfm_ray.data.drift_events import SERVICE_FEATURES, Cell, event_columns
+from exfm_ray.data.drift_cell import Cell
+from exfm_ray.data.drift_events import SERVICE_FEATURES, event_columns
 from exfm_ray.data.drift_tables import MILLISECONDS_PER_DAY, MOST_SEEN
 from exfm_ray.data.drift_world import (
     AD_LIFE,
