@@ -5,23 +5,22 @@ A cascade of day t has VMs that are trained through day t - 1, as published; not
 
 from dataclasses import dataclass
 from functools import cached_property, partial
+from math import fsum
 from typing import Any
 
-import numpy as np
 import torch
 
 from exfm_ray.cascade.plan import STAGES, TASK, DomainCascade, Trial, domain_cascades, trials
-from exfm_ray.cascade.ranking import highest
 from exfm_ray.cascade.scorers import Scorer, scorer_of
-from exfm_ray.cascade.stages import Truth, chunks, judged, let_through, random_value, truth_of, value_of
+from exfm_ray.cascade.stages import Truth, through_stages, truth_of
 from exfm_ray.config import CascadeConfig, DriftData
 from exfm_ray.data.commit import Stopwatch
 from exfm_ray.data.drift_requests import Requests
 from exfm_ray.data.experiment import Experiment
+from exfm_ray.data.hashing import Floats
 from exfm_ray.data.prepare import Spread
 from exfm_ray.data.run_directory import Outcome, variant_name
 from exfm_ray.data.snapshots import SnapshotDatabase
-from exfm_ray.metrics import recall
 
 
 def evaluate_cascades(experiment: Experiment, spread: Spread = map) -> None:
@@ -86,7 +85,7 @@ class DayEvaluation:
 
     @cached_property
     def truth(self) -> Truth:
-        return truth_of(self.requests, self.config.retrieved)
+        return truth_of(self.requests, self.config.retrieved, self.config.shown)
 
     @property
     def fm_day(self) -> int:
@@ -100,10 +99,9 @@ class DayEvaluation:
     def line(self, trial: Trial) -> dict[str, Any]:
         """A line of cascade.jsonl."""
         config, experiment = self.config, self.experiment
-        scorers = [self.scorer(vm.name, trial) for vm in self.cascade.vms]
         counts = (config.retrieved, config.early, config.shown)
-        kept = let_through(self.requests, scorers, counts)
-        passed = dict(zip(STAGES, judged(self.requests, self.truth, kept), strict=True))
+        scorers = [self.scorer(vm.name, trial) for vm in self.cascade.vms]
+        verdict = through_stages(self.requests, self.truth, scorers, counts)
         supervisor = experiment.snapshot_identity(experiment.supervising_snapshot(self.day - 1))
         return {
             "domain": self.cascade.domain,
@@ -116,10 +114,10 @@ class DayEvaluation:
             "requests": config.requests,
             "candidates": config.candidates,
             "let_through": dict(zip(STAGES, counts, strict=True)),
-            "recall": {stage: of.recall for stage, of in passed.items()},
-            "recall_of_entered": {stage: of.recall_of_entered for stage, of in passed.items()},
-            "value": value_of(self.requests, self.truth, kept[-1]),
-            "value_random": random_value(self.truth, config.shown),
+            "recall": dict(zip(STAGES, _means(verdict.recall), strict=True)),
+            "recall_of_entered": dict(zip(STAGES, _means(verdict.recall_of_entered), strict=True)),
+            "value": verdict.value,
+            "value_random": self.truth.random_value(),
             **self.by_fm,
             "fm_snapshot": None if trial.method == "none" else supervisor,
         }
@@ -131,11 +129,10 @@ class DayEvaluation:
         if count == 0:
             return {"fm_requests": 0, "value_fm": None, "recall_fm": None}
         fm = scorer_of(SnapshotDatabase(self.experiment.snapshots), self.fm_day, TASK, self.requests)
-        asked = (numbers[numbers < count] for numbers in chunks(self.requests))
-        shown = np.concatenate([highest(fm.score_all(part), self.config.shown) for part in asked if len(part)])
-        found = recall(shown, self.truth.best[:count, : self.config.shown])
-        return {
-            "fm_requests": count,
-            "value_fm": value_of(self.requests, self.truth, shown),
-            "recall_fm": float(found.mean()),
-        }
+        verdict = through_stages(self.requests, self.truth, [fm], [self.config.shown], first=count)
+        return {"fm_requests": count, "value_fm": verdict.value, "recall_fm": _means(verdict.recall)[0]}
+
+
+def _means(of_requests: Floats) -> list[float]:
+    """Over the requests, by stage."""
+    return [fsum(values) / len(values) for values in of_requests.T]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import fsum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from exfm_ray.cascade.ranking import highest
 from exfm_ray.cascade.scorers import Scorer
@@ -20,110 +21,87 @@ PAIRS_AT_ONCE = 262_144
 class Truth:
     """What nobody but the stream knows of its requests."""
 
-    best: Integers
+    best: NDArray[np.int32]
     """(R, k) the likeliest candidates of each request, from the likeliest on"""
     best_probability: Floats
-    """(R, k) their true click probabilities"""
+    """(R, shown) true click probabilities of the first of them"""
     mean_probability: Floats
     """(R,) over all candidates: what a random choice would show"""
 
+    def random_value(self) -> float:
+        """The value of as many candidates that are chosen blindly, as expected."""
+        shown: int = self.best_probability.shape[1]
+        return shown * fsum(self.mean_probability) / fsum(self.best_probability.ravel())
+
 
 @dataclass(frozen=True)
-class Passed:
-    """What one stage let through."""
+class Verdict:
+    """What stages made of requests."""
 
-    recall: float
-    """share of the truly best among all candidates, as many as pass, that are still there"""
-    recall_of_entered: float
-    """the same of the truly best among those that entered the stage"""
-
-
-def chunks(requests: Requests) -> Iterator[Integers]:
-    """Numbers of requests that are worked on at once; the same in any process."""
-    size = max(PAIRS_AT_ONCE // requests.candidates, 1)
-    for start in range(0, requests.count, size):
-        yield np.arange(start, min(start + size, requests.count))
+    recall: Floats
+    """(R, stages) of the truly best among all candidates, as many as the stage lets through, the share still there"""
+    recall_of_entered: Floats
+    """(R, stages) the same of the truly best among those that entered the stage"""
+    value: float
+    """true click probability of what is shown ÷ that of as many truly best"""
 
 
-def truth_of(requests: Requests, best: int) -> Truth:
-    """The `best` likeliest candidates of every request."""
+def truth_of(requests: Requests, best: int, shown: int) -> Truth:
+    """The `best` likeliest candidates of every request, and how likely the first `shown` are."""
     everything = np.arange(requests.candidates)
     found, probabilities, means = [], [], []
-    for numbers in chunks(requests):
-        shape = len(numbers), len(everything)
+    for numbers in chunks(requests, requests.count):
         pairs = np.repeat(numbers, len(everything)), np.tile(everything, len(numbers))
-        truth = requests.truth(*pairs).reshape(shape)
+        truth = requests.truth(*pairs).reshape(len(numbers), len(everything))
         places = highest(truth, best)
         values = np.take_along_axis(truth, places, axis=1)
         order = np.argsort(-values, axis=1, kind="stable")
-        found.append(np.take_along_axis(places, order, axis=1))
-        probabilities.append(np.take_along_axis(values, order, axis=1))
+        found.append(np.take_along_axis(places, order, axis=1).astype(np.int32))
+        probabilities.append(np.take_along_axis(values, order[:, :shown], axis=1))
         means.append(truth.mean(axis=1))
     return Truth(np.concatenate(found), np.concatenate(probabilities), np.concatenate(means))
 
 
-def let_through(requests: Requests, scorers: Sequence[Scorer], counts: Sequence[int]) -> list[Integers]:
-    """After each stage what it let through of every request's candidates: (R, count) numbers, in ascending order.
+def through_stages(
+    requests: Requests, truth: Truth, scorers: Sequence[Scorer], counts: Sequence[int], first: int | None = None
+) -> Verdict:
+    """Requests through all stages, the first of which looks at every candidate, and the truth about it.
 
     Args:
-        scorers: of the stages, in order; the first looks at all candidates.
-        counts: how many each of them lets through.
+        truth: with at least as many of the best as the first stage lets through.
+        scorers: of the stages, in order.
+        counts: how many ads each of them lets through, the last one as many as the truth has probabilities for.
+        first: only so many requests; left out: all.
     """
-    parts = [_of_chunk(numbers, scorers, counts) for numbers in chunks(requests)]
-    return [np.concatenate(stage) for stage in zip(*parts, strict=True)]
+    count = requests.count if first is None else first
+    parts = [_of_chunk(requests, truth, scorers, counts, numbers) for numbers in chunks(requests, count)]
+    recall, of_entered, shown = (np.concatenate(of_parts) for of_parts in zip(*parts, strict=True))
+    return Verdict(recall, of_entered, fsum(shown.ravel()) / fsum(truth.best_probability[:count].ravel()))
 
 
-def _of_chunk(numbers: Integers, scorers: Sequence[Scorer], counts: Sequence[int]) -> list[Integers]:
-    kept = [highest(scorers[0].score_all(numbers), counts[0])]
+def chunks(requests: Requests, count: int) -> Iterator[Integers]:
+    """Numbers of requests, of the first `count`, that are worked on at once; the same in any process."""
+    size = max(PAIRS_AT_ONCE // requests.candidates, 1)
+    for start in range(0, count, size):
+        yield np.arange(start, min(start + size, count))
+
+
+def _of_chunk(
+    requests: Requests, truth: Truth, scorers: Sequence[Scorer], counts: Sequence[int], numbers: Integers
+) -> tuple[Floats, Floats, Floats]:
+    """Both recalls, (C, stages) each, and the true probabilities of what is shown, (C, shown)."""
+
+    def probability(candidates: Integers) -> Floats:
+        pairs = np.repeat(numbers, candidates.shape[1]), candidates.ravel()
+        return requests.truth(*pairs).reshape(candidates.shape)
+
+    kept = highest(scorers[0].score_all(numbers), counts[0])
+    recalls = [recall(kept, truth.best[numbers, : counts[0]])]
+    of_entered = [recalls[0]]
     for scorer, count in zip(scorers[1:], counts[1:], strict=True):
-        places = highest(scorer.score(numbers, kept[-1]), count)
-        kept.append(np.take_along_axis(kept[-1], places, axis=1))
-    return kept
-
-
-def judged(requests: Requests, truth: Truth, kept: Sequence[Integers]) -> list[Passed]:
-    """Each stage by the truth.
-
-    Args:
-        truth: with at least as many of the best as the first stage let through.
-        kept: of `let_through`.
-    """
-    found = []
-    for place, after in enumerate(kept):
-        still_there = _mean(recall(after, truth.best[:, : after.shape[1]]))
-        of_entered = still_there if place == 0 else _mean(recall(after, _best_of(requests, kept[place - 1], after)))
-        found.append(Passed(still_there, of_entered))
-    return found
-
-
-def _best_of(requests: Requests, entered: Integers, after: Integers) -> Integers:
-    """(R, k) the truly best of what entered a stage, as many as it let through."""
-    places = highest(probability_of(requests, entered), after.shape[1])
-    return np.take_along_axis(entered, places, axis=1)
-
-
-def probability_of(requests: Requests, candidates: Integers) -> Floats:
-    """(R, k) true click probabilities of the first R requests' own candidates; candidates: (R, k)."""
-    count = candidates.shape[1]
-    size = max(PAIRS_AT_ONCE // count, 1)
-    parts = []
-    for start in range(0, len(candidates), size):
-        part = candidates[start : start + size]
-        parts.append(requests.truth(np.repeat(np.arange(start, start + len(part)), count), part.ravel()))
-    return np.concatenate(parts).reshape(candidates.shape)
-
-
-def value_of(requests: Requests, truth: Truth, shown: Integers) -> float:
-    """True click probability of what is shown to the first R requests ÷ that of as many truly best; shown: (R, k)."""
-    rows, count = shown.shape
-    best = fsum(truth.best_probability[:rows, :count].ravel())
-    return fsum(probability_of(requests, shown).ravel()) / best
-
-
-def random_value(truth: Truth, count: int) -> float:
-    """`value_of` of `count` candidates that are chosen blindly, as expected."""
-    return count * fsum(truth.mean_probability) / fsum(truth.best_probability[:, :count].ravel())
-
-
-def _mean(values: Floats) -> float:
-    return fsum(values) / len(values)
+        entered = kept
+        kept = np.take_along_axis(entered, highest(scorer.score(numbers, entered), count), axis=1)
+        best_entered = np.take_along_axis(entered, highest(probability(entered), count), axis=1)
+        recalls.append(recall(kept, truth.best[numbers, :count]))
+        of_entered.append(recall(kept, best_entered))
+    return np.stack(recalls, axis=1), np.stack(of_entered, axis=1), probability(kept)

@@ -13,7 +13,7 @@ class CascadeConfig(Section):
     The defaults are the paper's orders of magnitude (4.2.2): O(100k) → O(1k) → O(100) → O(10) ads.
     """
 
-    requests: int = Field(default=100, ge=1, le=1_000_000, description="per evaluated day and domain")
+    requests: int = Field(default=100, ge=1, le=100_000, description="per evaluated day and domain")
     candidates: int = Field(
         default=100_000, ge=4, le=1_000_000, description="ads of the day that retrieval chooses from; at most data.ads"
     )

@@ -292,6 +292,12 @@ class GridRecipe(SimulationSections):
         _each_once([vm.name for vm in self.vms] + [fm.name for fm in self.fms], "fms and vms")
         return self
 
+    @model_validator(mode="after")
+    def _has_no_cascade(self) -> Self:
+        if self.evaluate.cascade is not None:
+            raise ValueError("evaluate.cascade is for a recipe with one FM; leave it out, or give fm in place of fms")
+        return self
+
     def simulations(self) -> tuple[Recipe, ...]:
         """One per FM, in order. What has no teacher (none) is run once, in the first."""
         content = self.model_dump(exclude={"fms", "paper", "vms"})

@@ -226,6 +226,7 @@ def features(seen: Impressions, cell: Cell) -> dict[str, NDArray[np.generic]]:
         "ad_age": ads.age.take(ad),
         "frequency": seen.frequency,
         "service": np.full(len(user), cell.domain, dtype=np.int64),
+        "stage_id": np.full(len(user), cell.stage, dtype=np.int64),
     }
     for index in range(SERVICE_FEATURES):
         columns[f"service_feature_{index}"] = seen.service[index].astype(np.float32)

@@ -36,7 +36,8 @@ class Requests:
 
     @cached_property
     def _cell(self) -> Cell:
-        return Cell(day=self.day, domain=self.domain, stage=0, count=self.count, first_event_id=0)
+        stage = self.config.stages.index("retrieval")  # which every candidate has still before it
+        return Cell(day=self.day, domain=self.domain, stage=stage, count=self.count, first_event_id=0)
 
     @cached_property
     def visits(self) -> Visits:

@@ -3,7 +3,8 @@
 The stream is a log, and a log has one policy, whatever the models that are trained on it would have chosen: so every
 method is compared on the same rows, and what a method's own cascade would show is computed beside the log.
 
-`best_of`: a stage shows the best of 1, 3 or 8 ads by one noisy score: three distributions of the same traffic.
+`best_of`: a stage shows the best of 1, 3 or 8 ads by one noisy score: three distributions of the same traffic, but not
+stages of a cascade, since later's 8 are drawn from all ads and not from what early chose, and both choose alike.
 
 `cascade`: stages are nested. Retrieval's rows are ads by popularity, as all that it has to look at. Groups of
 RETRIEVAL_GROUP such ads compete by the logged retrieval's score, and the winners are early's rows. EARLY_GROUP

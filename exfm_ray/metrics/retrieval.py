@@ -1,10 +1,12 @@
 """How much of the best a selection holds."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 
-def recall(kept: NDArray[np.int64], best: NDArray[np.int64]) -> NDArray[np.float64]:
+def recall(kept: NDArray[np.integer[Any]], best: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
     """Row by row, the share of the best that was kept.
 
     Args:

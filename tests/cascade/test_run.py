@@ -17,6 +17,7 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
+from exfm_ray.cascade import stages
 from exfm_ray.cascade.evaluate import evaluate_cascades, evaluate_day
 from exfm_ray.cascade.plan import cascade_files, domain_cascades
 from exfm_ray.cli import app
@@ -136,6 +137,17 @@ def test_only_snapshots_of_the_day_before_are_read(finished: Experiment, tmp_pat
     assert not alone.run.cascade_outcome_file(0, "ah", 0, 3).is_file()
 
 
+def test_requests_in_pieces_give_the_same_line(
+    finished: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = copied(finished, tmp_path / "run")
+    place = again.run.cascade_outcome_file(0, "ah", 0, 3)
+    place.delete()
+    monkeypatch.setattr(stages, "PAIRS_AT_ONCE", 4 * 150)  # four requests at once
+    evaluate_day(again, 0)
+    assert Outcome.model_validate_json(place.read()).line == lines(finished)[2]
+
+
 def test_what_is_missing_is_made_again_and_nothing_else(finished: Experiment, tmp_path: Path) -> None:
     again = copied(finished, tmp_path / "run")
     files = cascade_files(again)
@@ -181,7 +193,8 @@ def test_killed_and_started_again_equals_undisturbed(finished: Experiment, tmp_p
 SPREAD = """
     import sys
     from pathlib import Path
-    from exfm_ray.cascade.evaluate import evaluate_cascades
+    from exfm_ray.cascade import stages
+from exfm_ray.cascade.evaluate import evaluate_cascades
     from exfm_ray.cluster import task_cluster
     from exfm_ray.data.location import Location
     from exfm_ray.data.run_directory import RunDirectory
@@ -248,3 +261,13 @@ def test_a_wrong_cascade_is_told_in_one_line(finished: Experiment, tmp_path: Pat
 def test_domains_may_be_chosen(tmp_path: Path) -> None:
     content = cascade_content(evaluate={"cascade": CASCADE | {"domains": [1]}})
     assert [cascade.domain for cascade in domain_cascades(Recipe.model_validate(content))] == [1]
+
+
+def test_a_grid_has_no_cascade(tmp_path: Path) -> None:
+    content = cascade_content()
+    content["fms"] = [content.pop("fm")]
+    recipe = tmp_path / "grid.yaml"
+    recipe.write_text(yaml.safe_dump(content))
+    done = CliRunner().invoke(app, ["run", str(recipe), "--out", str(tmp_path / "run")])
+    assert done.exit_code == 2
+    assert "evaluate.cascade is for a recipe with one FM; leave it out, or give fm in place of fms" in done.stderr
