@@ -5,11 +5,13 @@ any of them may be killed at any time, and the same command goes on from what is
 """
 
 import json
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 
 from rich.console import Console
 
+from exfm_ray.cascade.plan import cascade_files
 from exfm_ray.cluster import SharedCluster, check_address, machine_memory, shared_cluster
 from exfm_ray.config import DataConfig, DriftData, Recipe
 from exfm_ray.data.commit import committed
@@ -92,7 +94,7 @@ def simulate_on(
 
 
 def produce(experiment: Experiment, data: Dataset, cluster: SharedCluster | None) -> None:
-    """Days → vocabularies → labels in time → FM → supervision → VMs.
+    """Days → vocabularies → labels in time → FM → supervision → VMs → cascades of VMs.
 
     Args:
         cluster: None where the recipe asks for local mode.
@@ -106,6 +108,7 @@ def produce(experiment: Experiment, data: Dataset, cluster: SharedCluster | None
         _train_foundation_model(experiment)
         _augment_days(experiment)
         _train_vertical_models(experiment, workers=1)
+        _evaluate_cascades(experiment, map)
         return
     assert cluster is not None, "only local mode needs no cluster"
     workers = cluster.fleet_workers(experiment.recipe, logs)
@@ -118,6 +121,7 @@ def produce(experiment: Experiment, data: Dataset, cluster: SharedCluster | None
         partial(_augment_days, experiment),
         partial(_train_vertical_models, experiment, workers),
     )
+    _evaluate_cascades(experiment, cluster.spread(logs))
 
 
 def is_large(config: DataConfig, data: Dataset) -> bool:
@@ -168,16 +172,28 @@ def _augment_days(experiment: Experiment) -> None:
 def _train_vertical_models(experiment: Experiment, workers: int) -> None:
     from exfm_ray.train.launch import train_vertical_models
 
-    train_vertical_models(experiment, workers)
+    if not all(place.is_file() for place in experiment.outcome_files()):
+        train_vertical_models(experiment, workers)
+
+
+def _evaluate_cascades(experiment: Experiment, spread: Spread) -> None:
+    from exfm_ray.cascade.evaluate import evaluate_cascades
+
+    evaluate_cascades(experiment, spread)
 
 
 def is_finished(experiment: Experiment) -> bool:
-    """Whether every line of results.jsonl has been made."""
-    return all(place.is_file() for place in experiment.outcome_files())
+    """Whether every line of results.jsonl and of cascade.jsonl has been made."""
+    return all(place.is_file() for place in [*experiment.outcome_files(), *cascade_files(experiment)])
 
 
 def write_results(experiment: Experiment) -> None:
-    """Collect the evaluated days into results.jsonl; the same lines give the same bytes."""
-    outcomes = [Outcome.model_validate_json(place.read()) for place in experiment.outcome_files()]
-    lines = [json.dumps(outcome.line, allow_nan=False) + "\n" for outcome in outcomes]
-    experiment.run.results_file.write("".join(lines).encode())
+    """Collect the evaluated days into results.jsonl and cascade.jsonl; the same lines give the same bytes."""
+    experiment.run.results_file.write(_lines(experiment.outcome_files()))
+    if of_cascades := cascade_files(experiment):
+        experiment.run.cascade_file.write(_lines(of_cascades))
+
+
+def _lines(places: Sequence[Location]) -> bytes:
+    outcomes = [Outcome.model_validate_json(place.read()) for place in places]
+    return "".join(json.dumps(outcome.line, allow_nan=False) + "\n" for outcome in outcomes).encode()

@@ -16,6 +16,7 @@ LAYERS = [
     {"data"},
     {"distill"},
     {
+        "cascade",
         "das",
         "train",
         "tune",
@@ -38,7 +39,7 @@ LAYERS = [
     {"report"},
     {"cli"},
 ]
-RAY_FREE = {"models", "theory", "distill", "metrics", "data", "config", "schema", "errors", "report"}
+RAY_FREE = {"cascade", "models", "theory", "distill", "metrics", "data", "config", "schema", "errors", "report"}
 
 
 def room(path: Path) -> str:

@@ -5,6 +5,7 @@ No import here is slow, so that a wrong recipe is told at once.
 """
 
 from exfm_ray.config.amazon import AmazonData
+from exfm_ray.config.cascade import CascadeConfig
 from exfm_ray.config.chosen import Chosen, ChosenSetting
 from exfm_ray.config.data import DataConfig, DriftData, KuaiRandData, PartitionsData, RawLogData
 from exfm_ray.config.feedback import FeedbackConfig
@@ -60,6 +61,7 @@ __all__ = [
     "STREAM_FIELDS",
     "AdapterConfig",
     "AmazonData",
+    "CascadeConfig",
     "CategoricalColumn",
     "Choices",
     "Chosen",

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from exfm_ray.config.cascade import CascadeConfig
 from exfm_ray.config.data import DataConfig
 from exfm_ray.config.feedback import FeedbackConfig
 from exfm_ray.config.models import DcnV2Model, DeepFamModel, ModelConfig
@@ -114,6 +115,9 @@ class EvaluateConfig(Section):
         default=None,
         ge=1,
         description="first day that VMs train on, all methods alike; left out: the first supervised, or 5 with windows",
+    )
+    cascade: CascadeConfig | None = Field(
+        default=None, description="also what the VMs of three stages show together; left out: each VM alone"
     )
 
 
@@ -298,6 +302,12 @@ class GridRecipe(SimulationSections):
     @model_validator(mode="after")
     def _check_names(self) -> Self:
         _each_once([vm.name for vm in self.vms] + [fm.name for fm in self.fms], "fms and vms")
+        return self
+
+    @model_validator(mode="after")
+    def _has_no_cascade(self) -> Self:
+        if self.evaluate.cascade is not None:
+            raise ValueError("evaluate.cascade is for a recipe with one FM; leave it out, or give fm in place of fms")
         return self
 
     def simulations(self) -> tuple[Recipe, ...]:

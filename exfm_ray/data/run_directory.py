@@ -17,7 +17,8 @@ from exfm_ray.schema import Method
 
 
 class Outcome(BaseModel):
-    """One evaluated day of one VM, method and seed: its line of results.jsonl, and who made it."""
+    """One evaluated day of one VM, method and seed, or of one cascade: its line of results.jsonl or cascade.jsonl, and
+    who made it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,6 +39,10 @@ class RunDirectory:
     @property
     def results_file(self) -> Location:
         return self.root / "results.jsonl"
+
+    @property
+    def cascade_file(self) -> Location:
+        return self.root / "cascade.jsonl"
 
     @property
     def report_file(self) -> Location:
@@ -133,6 +138,10 @@ class RunDirectory:
 
     def outcome_file(self, vm: str, method: Method, seed: int, eval_day: int) -> Location:
         outcomes = self.outcomes(vm, method, seed)
+        return outcomes / f"{outcomes.day(eval_day).name}.json"
+
+    def cascade_outcome_file(self, domain: int, method: Method, seed: int, eval_day: int) -> Location:
+        outcomes = self.root / "cascade" / f"domain={domain}" / method / f"seed={seed}"
         return outcomes / f"{outcomes.day(eval_day).name}.json"
 
     def results(self) -> list[dict[str, Any]]:

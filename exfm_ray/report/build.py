@@ -11,10 +11,13 @@ from exfm_ray.data.location import Location
 from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.report import wording
 from exfm_ray.report.bias import bias_rows
+from exfm_ray.report.cascade import CascadeReport, cascade_reports, read_cascade_lines
+from exfm_ray.report.cascade_figures import cascade_drawings
+from exfm_ray.report.cascade_wording import cascade_findings, cascade_sentence, gain, won
 from exfm_ray.report.control import matched_controls, uncontrolled
 from exfm_ray.report.data_warning import data_warning
 from exfm_ray.report.feedback import read_calls, read_fm_work, read_labels
-from exfm_ray.report.figures import timeline_drawing, vm_drawings
+from exfm_ray.report.figures import Drawing, timeline_drawing, vm_drawings
 from exfm_ray.report.grid import grid_content
 from exfm_ray.report.results import Results, read_results
 from exfm_ray.report.statistics import ordering
@@ -63,7 +66,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     names = ("number", "percent", "spread", "change", "listed", "share", "duration")
-    environment.filters.update({name: getattr(wording, name) for name in names})
+    environment.filters.update({name: getattr(wording, name) for name in names}, gain=gain, won=won)
     return environment
 
 
@@ -76,6 +79,8 @@ def _content(run: RunDirectory, results: Results) -> dict[str, Any]:
     controls = [wording.control_sentence(control) for control in matched_controls(recipe, results)]
     drawings = vm_drawings(results)
     bars = [timeline_drawing(spans)] if spans else []
+    cascades = _cascades(run, results)
+    groups = [*drawings.values(), bars, *(of_cascade for _, _, of_cascade in cascades)]
     return {
         "name": recipe.name,
         "sentence": wording.run_sentence(recipe, results),
@@ -93,7 +98,9 @@ def _content(run: RunDirectory, results: Results) -> dict[str, Any]:
         "by_day": [(vm, day_rows(results, vm)) for vm in results.vms],
         "drawings": drawings,
         "timeline": bars,
-        "figures": [(d.identity, Markup(d.figure)) for group in [*drawings.values(), bars] for d in group],
+        "cascade_sentence": cascade_sentence(recipe.evaluate.cascade) if recipe.evaluate.cascade else None,
+        "cascades": cascades,
+        "figures": [(d.identity, Markup(d.figure)) for group in groups for d in group],
         **_feedback(run, results),
         "work": totals(pieces),
         "kinds": STEP_KINDS,
@@ -102,6 +109,12 @@ def _content(run: RunDirectory, results: Results) -> dict[str, Any]:
         "versions": sorted(resolved["versions"].items()),
         "plotly": Markup(get_plotlyjs()),
     }
+
+
+def _cascades(run: RunDirectory, results: Results) -> list[tuple[CascadeReport, list[str], list[Drawing]]]:
+    """By domain, with what it shows in words and in figures."""
+    reports = cascade_reports(run.recipe(), results, read_cascade_lines(run))
+    return [(report, cascade_findings(report), cascade_drawings(report)) for report in reports]
 
 
 def _feedback(run: RunDirectory, results: Results) -> dict[str, Any]:

@@ -8,21 +8,24 @@ from exfm_ray.data.commit import Made, require, rows_worked_on
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import committed_days
 from exfm_ray.data.run_directory import Outcome, RunDirectory
+from exfm_ray.report.cascade import CascadeLine, read_cascade_lines
 from exfm_ray.report.results import Result, Results
 
-StepKind = Literal["data", "feedback", "fm", "supervision", "vm"]
+StepKind = Literal["data", "feedback", "fm", "supervision", "vm", "cascade"]
 STEP_KINDS: dict[StepKind, str] = {
     "data": "Data preparation",
     "feedback": "Feedback join",
     "fm": "FM training",
     "supervision": "FM supervision",
     "vm": "VM training and evaluation",
+    "cascade": "Cascade evaluation",
 }
 
 
 @dataclass(frozen=True)
 class DayOfWork:
-    """One committed piece of work: a partition, its labels, a snapshot, a side-car, or one VM variant's day."""
+    """One committed piece of work: a partition, its labels, a snapshot, a side-car, or a day of a VM variant or of a
+    cascade."""
 
     kind: StepKind
     day: int
@@ -70,6 +73,8 @@ def read_work(run: RunDirectory, results: Results) -> tuple[DayOfWork, ...]:
     pieces += _directories("supervision", run.root / "supervision" / fm)
     for line in results.lines:
         pieces += _outcome(run, line)
+    for cascade in read_cascade_lines(run):
+        pieces += _cascade_outcome(run, cascade)
     return tuple(pieces)
 
 
@@ -83,6 +88,14 @@ def _outcome(run: RunDirectory, line: Result) -> list[DayOfWork]:
     if not place.is_file():
         return []
     return [DayOfWork("vm", line.eval_day, line.rows, Outcome.model_validate_json(place.read()).made)]
+
+
+def _cascade_outcome(run: RunDirectory, line: CascadeLine) -> list[DayOfWork]:
+    place = run.cascade_outcome_file(line.domain, line.method, line.seed, line.eval_day)
+    if not place.is_file():
+        return []
+    made = Outcome.model_validate_json(place.read()).made
+    return [DayOfWork("cascade", line.eval_day, line.requests, made)]
 
 
 def totals(pieces: Iterable[DayOfWork]) -> list[KindOfWork]:
