@@ -37,6 +37,9 @@ def run(
     out: Annotated[str | None, typer.Option(help="Run directory, a path or a URI; default runs/<name>.")] = None,
     edits: Edits = None,
     address: Address = None,
+    store: Annotated[
+        str | None, typer.Option(help="Directory or URI where work lies that runs have in common.")
+    ] = None,
 ) -> None:
     """Run a recipe to its report. Starting the same command again goes on where it stopped."""
     with _telling() as tell:
@@ -50,18 +53,21 @@ def run(
 
         directory = RunDirectory(Location.of(out or f"runs/{parsed.name}"))
         tell.logs = directory.local_directory() / "logs"
+        common = Location.of(store) if store is not None else None
         if isinstance(parsed, TheoryRecipe):
+            if common is not None:
+                raise UserError(f"--store: {recipe} is of a theorem, which makes nothing that others use; leave it out")
             from exfm_ray.theory_run import run_theory
 
             run_theory(parsed, directory)
         elif isinstance(parsed, GridRecipe):
             from exfm_ray.grid import run_grid
 
-            run_grid(parsed, directory, address, tell.console)
+            run_grid(parsed, directory, address, tell.console, common)
         else:
             from exfm_ray.simulation import simulate
 
-            simulate(parsed, directory, address, tell.console)
+            simulate(parsed, directory, address, tell.console, common)
         page = write_report(directory)
         tell.line(f"results: {directory.results_file}")
         tell.line(f"report:  {page}")

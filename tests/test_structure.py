@@ -25,6 +25,7 @@ LAYERS = [
         "progress",
         "run_progress",
         "run_start",
+        "sharing",
         "prepare_log",
         "model_table",
         "existing_run",
