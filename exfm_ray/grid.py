@@ -4,8 +4,8 @@ All share one Ray, and what they know of the ids where they count the same days.
 stopped, so the grid does.
 """
 
-import time
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 from rich.console import Console
@@ -20,7 +20,7 @@ from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.preflight import check_memory, check_recipe
 from exfm_ray.progress import day_phases, watching
 from exfm_ray.run_start import claim_run, holding
-from exfm_ray.sharing import in_use, making_turn, sharing_of, stored
+from exfm_ray.sharing import in_use, making_turn, sharing_of
 from exfm_ray.simulation import check_doors, is_large, simulate_on
 
 
@@ -46,10 +46,10 @@ def run_grid(
     with ExitStack() as held:
         held.enter_context(holding(run.root))
         cluster = held.enter_context(shared_cluster(recipes, address))
-        days = [sharing.days] if sharing is not None and sharing.keeps_days else []
-        claim_run(run, grid, data.prepared, stored=stored(sharing.store, days, time.time()) if sharing else None)
-        if sharing is not None:
-            held.enter_context(in_use(sharing.store, days, run.root))
+        claim_run(run, grid, data.prepared, stored=sharing.stored(sharing.kept_days) if sharing else None)
+        if sharing is not None and (held_work := run.stored) is not None:
+            held.enter_context(in_use(sharing.store, sharing.kept_days, run.root))
+            sharing = replace(sharing, begun=held_work.begun)
         prepare_grid_days(grid, data, run, cluster, console)
         shared = Dataset(data.schema, data.days, prepared=run.days)
         for recipe in recipes:

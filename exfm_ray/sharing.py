@@ -34,10 +34,21 @@ class Sharing:
     days: Work
     keeps_days: bool
     """whether the days lie in the store; they do not where they were prepared elsewhere"""
+    begun: float
+    """when the run began, of which the simulation may be a part; seconds since the Unix epoch"""
 
     def work(self, experiment: Experiment) -> tuple[Work, ...]:
         """All that the simulation shares."""
-        return (*([self.days] if self.keeps_days else []), *common_work(experiment, self.days))
+        return (*self.kept_days, *common_work(experiment, self.days))
+
+    @property
+    def kept_days(self) -> tuple[Work, ...]:
+        return (self.days,) if self.keeps_days else ()
+
+    def stored(self, work: Iterable[Work]) -> Stored:
+        """What `recipe.yaml` says of work in the store."""
+        found = {each.kind: StoredWork(key=each.key, first_day=each.days[0], last_day=each.days[-1]) for each in work}
+        return Stored(store=self.store.root.uri, begun=round(self.begun, 3), work=found)
 
 
 def sharing_of(store: Location | None, config: DataConfig, data: Dataset) -> Sharing | None:
@@ -49,17 +60,7 @@ def sharing_of(store: Location | None, config: DataConfig, data: Dataset) -> Sha
     if store is None:
         return None
     _check(store)
-    return Sharing(Store(store), days_work(config, data), keeps_days=data.prepared is None)
-
-
-def stored(store: Store, work: Iterable[Work], now: float) -> Stored:
-    """What a run's `recipe.yaml` says of its work in a store.
-
-    Args:
-        now: seconds since the Unix epoch.
-    """
-    found = {each.kind: StoredWork(key=each.key, first_day=each.days[0], last_day=each.days[-1]) for each in work}
-    return Stored(store=store.root.uri, begun=round(now, 3), work=found)
+    return Sharing(Store(store), days_work(config, data), keeps_days=data.prepared is None, begun=time.time())
 
 
 def _check(store: Location) -> None:

@@ -5,7 +5,6 @@ any of them may be killed at any time, and the same command goes on from what is
 """
 
 import json
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
@@ -28,7 +27,7 @@ from exfm_ray.progress import watching
 from exfm_ray.quiet import quieten
 from exfm_ray.run_progress import run_phases
 from exfm_ray.run_start import claim_run, holding
-from exfm_ray.sharing import Sharing, in_turn, in_use, sharing_of, stored
+from exfm_ray.sharing import Sharing, in_turn, in_use, sharing_of
 from exfm_ray.together import together
 
 ROWS_WORTH_SPREADING = 2_000_000
@@ -94,7 +93,7 @@ def simulate_on(
             claim_run(run, recipe, data.prepared, vocabulary)
         else:
             work = sharing.work(experiment)
-            claim_run(run, recipe, data.prepared, vocabulary, stored(sharing.store, work, time.time()))
+            claim_run(run, recipe, data.prepared, vocabulary, sharing.stored(work))
             held.enter_context(in_use(sharing.store, work, run.root))
         places = {"dataset": run.days.uri, "shared_vocabulary": run.vocabulary.uri, "stored": run.stored}
         experiment = experiment.model_copy(update=places)

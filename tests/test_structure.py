@@ -26,6 +26,7 @@ LAYERS = [
         "run_progress",
         "run_start",
         "sharing",
+        "store_commands",
         "prepare_log",
         "model_table",
         "existing_run",
