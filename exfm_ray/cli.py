@@ -18,6 +18,8 @@ from exfm_ray.errors import UserError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 prepare_app = typer.Typer(no_args_is_help=True, help="Turn raw logs into day partitions.", rich_markup_mode=None)
 app.add_typer(prepare_app, name="prepare")
+store_app = typer.Typer(no_args_is_help=True, help="What runs with --store have in common.", rich_markup_mode=None)
+app.add_typer(store_app, name="store")
 
 Address = Annotated[str | None, typer.Option(help="Ray cluster; default: one on this machine.")]
 DaysOut = Annotated[str, typer.Option("--out", help="Directory for the day partitions.")]
@@ -40,6 +42,9 @@ def run(
         str | None, typer.Option(metavar="STUDY", help="Directory of a study whose chosen point the VMs take.")
     ] = None,
     address: Address = None,
+    store: Annotated[
+        str | None, typer.Option(help="Directory or URI where work lies that runs have in common.")
+    ] = None,
 ) -> None:
     """Run a recipe to its report. Starting the same command again goes on where it stopped."""
     with _telling() as tell:
@@ -53,18 +58,21 @@ def run(
 
         directory = RunDirectory(Location.of(out or f"runs/{parsed.name}"))
         tell.logs = directory.local_directory() / "logs"
+        common = Location.of(store) if store is not None else None
         if isinstance(parsed, TheoryRecipe):
+            if common is not None:
+                raise UserError(f"--store: {recipe} is of a theorem, which makes nothing that others use; leave it out")
             from exfm_ray.theory_run import run_theory
 
             run_theory(parsed, directory)
         elif isinstance(parsed, GridRecipe):
             from exfm_ray.grid import run_grid
 
-            run_grid(parsed, directory, address, tell.console)
+            run_grid(parsed, directory, address, tell.console, common)
         else:
             from exfm_ray.simulation import simulate
 
-            simulate(parsed, directory, address, tell.console)
+            simulate(parsed, directory, address, tell.console, common)
         page = write_report(directory)
         tell.line(f"results: {directory.results_file}")
         tell.line(f"report:  {page}")
@@ -186,6 +194,33 @@ def serve(
         limits = RequestLimits(body_bytes=max_bytes, rows=max_rows, history=max_history)
         tell.logs = run.local_directory() / "logs" / "serve"
         serve_run(run, host, http, token, limits, address, collects, tell.line)
+
+
+@store_app.command("list")
+def store_list(store: Annotated[str, typer.Argument(metavar="STORE", help="The --store of a run.")]) -> None:
+    """Say what a store holds: kind, key, days, size, when it was made and last used."""
+    with _telling() as tell:
+        from exfm_ray.data.location import Location
+        from exfm_ray.store_commands import list_store
+
+        for line in list_store(Location.of(store)):
+            tell.line(line)
+
+
+@store_app.command("collect")
+def store_collect(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The --store of a run.")],
+    unused_days: Annotated[float, typer.Option(min=0, help="Since a run that uses it was begun or continued.")],
+    kind: Annotated[list[str] | None, typer.Option(help="days, vocabulary, feedback, fm or supervision.")] = None,
+    really: Annotated[bool, typer.Option("--delete", help="Without it, it is only said what would go.")] = False,
+) -> None:
+    """Delete work that no run has used for some days; runs that used it keep their results."""
+    with _telling() as tell:
+        from exfm_ray.data.location import Location
+        from exfm_ray.store_commands import collect_store
+
+        for line in collect_store(Location.of(store), unused_days, kind or [], really):
+            tell.line(line)
 
 
 @prepare_app.command("kuairand")

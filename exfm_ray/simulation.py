@@ -5,9 +5,10 @@ any of them may be killed at any time, and the same command goes on from what is
 """
 
 import json
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from functools import partial
+from typing import cast
 
 from rich.console import Console
 
@@ -18,25 +19,30 @@ from exfm_ray.data.commit import committed
 from exfm_ray.data.dataset import Dataset, open_dataset
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
-from exfm_ray.data.prepare import WORK, Spread, prepare
+from exfm_ray.data.prepare import Spread, prepare
 from exfm_ray.data.run_directory import Outcome, RunDirectory
 from exfm_ray.data.source import most_pieces
+from exfm_ray.data.stored import Kind
 from exfm_ray.preflight import check_memory, check_recipe
 from exfm_ray.progress import watching
 from exfm_ray.quiet import quieten
 from exfm_ray.run_progress import run_phases
 from exfm_ray.run_start import claim_run, holding
+from exfm_ray.sharing import Sharing, in_turn, in_use, sharing_of
 from exfm_ray.together import together
 
 ROWS_WORTH_SPREADING = 2_000_000
 """per day; below that, starting processes costs more than they save"""
 
 
-def simulate(recipe: Recipe, run: RunDirectory, address: str | None, console: Console) -> None:
+def simulate(
+    recipe: Recipe, run: RunDirectory, address: str | None, console: Console, store: Location | None = None
+) -> None:
     """Run a recipe to its results, or go on with a run that was interrupted.
 
     Args:
         address: of a Ray cluster; None starts one on this machine.
+        store: where work lies that runs have in common; None: all is in the run.
 
     Raises:
         UserError: the recipe does not fit its data or this machine, the cluster or the pointer's store does not answer,
@@ -45,10 +51,11 @@ def simulate(recipe: Recipe, run: RunDirectory, address: str | None, console: Co
     data = open_dataset(recipe.data)
     check_recipe(recipe, data)
     check_doors(recipe, address)
+    sharing = sharing_of(store, recipe.data, data)
     if address is None:
         check_memory(recipe, data, machine_memory())
     with shared_cluster((recipe,), address) as cluster:
-        simulate_on(data, recipe, run, cluster, console)
+        simulate_on(data, recipe, run, cluster, console, sharing=sharing)
 
 
 def check_doors(recipe: Recipe, address: str | None) -> None:
@@ -70,58 +77,71 @@ def simulate_on(
     cluster: SharedCluster,
     console: Console,
     vocabulary: Location | None = None,
+    sharing: Sharing | None = None,
 ) -> Experiment:
     """`simulate`, after its checks; returns what has run.
 
     Args:
         vocabulary: where the ids are counted for several runs; None counts them in this one.
+        sharing: the store of work that runs have in common; None: all is in the run.
     """
-    with holding(run.root):
-        claim_run(run, recipe, data.prepared, vocabulary)
-        experiment = Experiment(
-            recipe=recipe,
-            root=run.root.uri,
-            dataset=run.days.uri,
-            data_schema=data.schema,
-            days=data.days,
-            shared_vocabulary=run.vocabulary.uri,
-        )
+    experiment = Experiment(
+        recipe=recipe, root=run.root.uri, dataset=run.root.uri, data_schema=data.schema, days=data.days
+    )
+    with ExitStack() as held:
+        held.enter_context(holding(run.root))
+        if sharing is None:
+            claim_run(run, recipe, data.prepared, vocabulary)
+        else:
+            work = sharing.work(experiment)
+            claim_run(run, recipe, data.prepared, vocabulary, sharing.stored(work))
+            held.enter_context(in_use(sharing.store, work, run.root))
+        places = {"dataset": run.days.uri, "shared_vocabulary": run.vocabulary.uri, "stored": run.stored}
+        experiment = experiment.model_copy(update=places)
         with watching(run_phases(experiment, data.source), console):
             if not is_finished(experiment):
-                produce(experiment, data, cluster)
+                produce(experiment, data, cluster, partial(console.print, highlight=False, soft_wrap=True))
         write_results(experiment)
     return experiment
 
 
-def produce(experiment: Experiment, data: Dataset, cluster: SharedCluster | None) -> None:
+def in_silence(line: str) -> None:
+    """For callers that need no word."""
+
+
+def produce(
+    experiment: Experiment, data: Dataset, cluster: SharedCluster | None, tell: Callable[[str], None] = in_silence
+) -> None:
     """Days → vocabularies → labels in time → FM → supervision → VMs → cascades of VMs.
 
     Args:
         cluster: None where the recipe asks for local mode.
+        tell: says a line to the user.
     """
     logs = experiment.run.local_directory() / "logs"
     quieten(logs)
-    if experiment.recipe.resources.mode == "local":
-        _prepare_days(experiment, data, map)
-        _count_vocabularies(experiment)
-        _join_feedback(experiment)
-        _train_foundation_model(experiment)
-        _augment_days(experiment)
-        _train_vertical_models(experiment, workers=1)
-        _evaluate_cascades(experiment, map)
-        return
-    assert cluster is not None, "only local mode needs no cluster"
-    workers = cluster.fleet_workers(experiment.recipe, logs)
-    spread: Spread = cluster.spread(logs) if is_large(experiment.recipe.data, data) else map
-    together(
-        partial(_prepare_days, experiment, data, spread),
-        partial(_count_vocabularies, experiment),
-        partial(_join_feedback, experiment),
-        partial(_train_foundation_model, experiment),
-        partial(_augment_days, experiment),
-        partial(_train_vertical_models, experiment, workers),
-    )
-    _evaluate_cascades(experiment, cluster.spread(logs))
+    is_local, workers, spread = experiment.recipe.resources.mode == "local", 1, cast(Spread, map)
+    everywhere = spread
+    if not is_local:
+        assert cluster is not None, "only local mode needs no cluster"
+        workers = cluster.fleet_workers(experiment.recipe, logs)
+        everywhere = cluster.spread(logs)
+        spread = everywhere if is_large(experiment.recipe.data, data) else map
+    common: dict[Kind, Callable[[], None]] = {
+        "days": partial(_prepare_days, experiment, data, spread),
+        "vocabulary": partial(_count_vocabularies, experiment),
+        "feedback": partial(_join_feedback, experiment),
+        "fm": partial(_train_foundation_model, experiment),
+        "supervision": partial(_augment_days, experiment),
+    }
+    steps = [partial(in_turn, experiment, kind, tell, step) for kind, step in common.items()]
+    steps.append(partial(_train_vertical_models, experiment, workers))
+    if is_local:
+        for step in steps:
+            step()
+    else:
+        together(*steps)
+    _evaluate_cascades(experiment, everywhere)
 
 
 def is_large(config: DataConfig, data: Dataset) -> bool:
@@ -133,9 +153,9 @@ def is_large(config: DataConfig, data: Dataset) -> bool:
 
 def _prepare_days(experiment: Experiment, data: Dataset, spread: Spread) -> None:
     if data.source is not None:
-        dataset = Location(experiment.dataset)
-        prepare(data.source, dataset, spread=spread)
-        (dataset / WORK).delete()
+        work = experiment.run.work
+        prepare(data.source, Location(experiment.dataset), spread=spread, work=work)
+        work.delete()
 
 
 def _count_vocabularies(experiment: Experiment) -> None:

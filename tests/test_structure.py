@@ -26,6 +26,8 @@ LAYERS = [
         "progress",
         "run_progress",
         "run_start",
+        "sharing",
+        "store_commands",
         "prepare_log",
         "model_table",
         "existing_run",

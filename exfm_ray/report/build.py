@@ -20,6 +20,7 @@ from exfm_ray.report.feedback import read_calls, read_fm_work, read_labels
 from exfm_ray.report.figures import Drawing, timeline_drawing, vm_drawings
 from exfm_ray.report.grid import grid_content
 from exfm_ray.report.results import Results, read_results
+from exfm_ray.report.reuse import reuse_sentence, split_reused
 from exfm_ray.report.statistics import ordering
 from exfm_ray.report.tables import day_rows, variant_rows
 from exfm_ray.report.theory import theory_content
@@ -75,7 +76,8 @@ def _content(run: RunDirectory, results: Results) -> dict[str, Any]:
     recipe, resolved = run.recipe(), run.resolved()
     orders = [order for vm in results.vms if (order := ordering(results, vm)) is not None]
     pieces = read_work(run, results)
-    spans = timeline(pieces, of_this_run=resolved["prepared"] is None)
+    own, reused = split_reused(run, pieces)
+    spans = timeline(own, of_this_run=resolved["prepared"] is None)
     controls = [wording.control_sentence(control) for control in matched_controls(recipe, results)]
     drawings = vm_drawings(results)
     bars = [timeline_drawing(spans)] if spans else []
@@ -102,7 +104,9 @@ def _content(run: RunDirectory, results: Results) -> dict[str, Any]:
         "cascades": cascades,
         "figures": [(d.identity, Markup(d.figure)) for group in groups for d in group],
         **_feedback(run, results),
-        "work": totals(pieces),
+        "work": totals(own),
+        "reused": totals(reused),
+        "reuse_sentence": reuse_sentence(run, reused),
         "kinds": STEP_KINDS,
         "prepared": resolved["prepared"],
         "recipe": yaml.safe_dump(resolved["recipe"], sort_keys=False, allow_unicode=True),
