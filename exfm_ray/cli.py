@@ -26,6 +26,7 @@ DaysOut = Annotated[str, typer.Option("--out", help="Directory for the day parti
 TablePath = Annotated[str, typer.Argument(help="A file, or a directory of files, one row per event in any order.")]
 TableSchema = Annotated[str, typer.Option("--schema", help="YAML that says what the columns mean; see infer.")]
 Edits = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Edit a field; may repeat.")]
+Store = Annotated[str | None, typer.Option(help="Directory or URI where work lies that runs have in common.")]
 
 
 @app.callback()
@@ -42,9 +43,7 @@ def run(
         str | None, typer.Option(metavar="STUDY", help="Directory of a study whose chosen point the VMs take.")
     ] = None,
     address: Address = None,
-    store: Annotated[
-        str | None, typer.Option(help="Directory or URI where work lies that runs have in common.")
-    ] = None,
+    store: Store = None,
 ) -> None:
     """Run a recipe to its report. Starting the same command again goes on where it stopped."""
     with _telling() as tell:
@@ -90,6 +89,7 @@ def tune(
     dashboard: Annotated[bool, typer.Option("--dashboard", help="Show the trials in a browser instead.")] = False,
     edits: Edits = None,
     address: Address = None,
+    store: Store = None,
 ) -> None:
     """Search label scale, gradient scale and loss weight together. The same command goes on where it stopped."""
     with _telling() as tell:
@@ -108,7 +108,8 @@ def tune(
         if dashboard:
             show_dashboard(begun_storage(storage, directory), tell.line)
             return
-        run_study(parsed, directory, address, tell.console, storage, timeout)
+        common = Location.of(store) if store is not None else None
+        run_study(parsed, directory, address, tell.console, storage, timeout, common)
         tell.line(f"chosen:  {directory.chosen_file}")
         tell.line(f"trials:  {directory.trials_file}")
         tell.line(f"report:  {write_report(directory)}")
