@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -43,6 +44,8 @@ class SupervisedPart(BaseModel):
     file: CommittedFile
     requests: tuple[RequestTime, ...]
     """those to the FM, in order"""
+    cpu_seconds: float
+    """that reading, asking and writing took, without the FM"""
 
 
 def augment_days(
@@ -83,11 +86,13 @@ def augment_day(experiment: Experiment, day: int, application: str, handle: Depl
         parts = [augment_part(experiment, day, part, file, handle) for part, file in enumerate(files)]
     else:
         parts = _on_ray_data(experiment, day, application, files)
+        stopwatch = replace(stopwatch, cpu_before=stopwatch.cpu_before - sum(part.cpu_seconds for part in parts))
     for part, read in zip(parts, files, strict=True):
         written = part.file
         if written.rows != read.rows:
             raise DataError(f"side-car file {written.name} has {written.rows} rows beside {read.rows} of {read.name}")
     requests = [request for part in parts for request in part.requests]
+    stopwatch = replace(stopwatch, cpu_before=stopwatch.cpu_before - sum(request.seconds for request in requests))
     about = {
         "day": day,
         FM_SNAPSHOT: experiment.snapshot_identity(experiment.supervising_snapshot(day)),
@@ -128,6 +133,7 @@ def augment_part(
 
     The FM gets full requests of the rows that some VM reads, each once; the supervision of the others is null.
     """
+    cpu_before = time.thread_time()
     partition = Location(experiment.dataset).day(day)
     keys = _keys(experiment, partition, file)
     wanted = read_by_some_vm(experiment, keys)
@@ -139,7 +145,8 @@ def augment_part(
     answers = list(_answers(requests, handle, snapshot_day, identity))
     table = side_car(keys[EVENT_ID], wanted, answers, experiment.data_schema.tasks, identity)
     written = write_part(experiment.supervision(day), part, table)
-    return SupervisedPart(file=written, requests=request_times(keys[EVENT_TIME].to_numpy()[wanted], answers))
+    times = request_times(keys[EVENT_TIME].to_numpy()[wanted], answers)
+    return SupervisedPart(file=written, requests=times, cpu_seconds=round(time.thread_time() - cpu_before, 3))
 
 
 def _keys(experiment: Experiment, partition: Location, file: CommittedFile) -> pa.Table:

@@ -28,8 +28,10 @@ from exfm_ray.das.state_reader import StateReader
 from exfm_ray.das.updater import Updater
 from exfm_ray.das.watched_pointer import WatchedPointer
 from exfm_ray.das.wire import from_bytes, to_bytes, with_seconds
+from exfm_ray.data.commit import Stopwatch
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
+from exfm_ray.data.run_clock import note_start
 from exfm_ray.data.snapshots import SnapshotDatabase
 from exfm_ray.errors import DataError
 
@@ -218,8 +220,10 @@ def serving(experiment: Experiment, pointer: str) -> Iterator[tuple[str, Deploym
     if experiment.recipe.resources.mode == "local":
         yield name, serve.run(application, name=name, route_prefix=None, _local_testing_mode=True)
         return
+    asked = Stopwatch(time.time())
     serve.start(proxy_location="Disabled")
     serve.run(application, name=name, route_prefix=None)
+    note_start(experiment.run, "serve", "serve", asked)
     try:
         yield name, None
     finally:

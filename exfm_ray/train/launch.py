@@ -1,14 +1,19 @@
 """Ray Train runs: one for the FM's stream, one for the fleet of VMs."""
 
+import time
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+import ray.train
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from exfm_ray.config import VariantConfig
+from exfm_ray.data.commit import Stopwatch
 from exfm_ray.data.experiment import Experiment
+from exfm_ray.data.run_clock import Starting, note_start
 from exfm_ray.train.fleet import train_fleet
 from exfm_ray.train.foundation import train_foundation_stream
 from exfm_ray.train.variants import grouped
@@ -42,7 +47,7 @@ def train_vertical_models(
 
 def _run(
     experiment: Experiment,
-    name: str,
+    name: Starting,
     function: Callable[[dict[str, Any]], None],
     settings: dict[str, Any],
     workers: int | tuple[int, int],
@@ -61,9 +66,32 @@ def _run(
         resources_per_worker=None if local else {"CPU": 1, **({"GPU": gpus} if gpus else {})},
     )
     # a name of its own: our checkpoints carry the state, Ray Train must not look for one
+    own_name = f"{name}-{uuid.uuid4().hex[:8]}"
     run_config = RunConfig(
-        name=f"{name}-{uuid.uuid4().hex[:8]}",
+        name=own_name,
         storage_path=str(experiment.run.logs / "train"),
         failure_config=FailureConfig(max_failures=resources.max_failures),
     )
+    function = partial(_started, function, experiment, name, own_name, time.time(), not local)
     TorchTrainer(function, train_loop_config=settings, scaling_config=scaling, run_config=run_config).fit()
+
+
+def _started(
+    function: Callable[[dict[str, Any]], None],
+    experiment: Experiment,
+    what: Starting,
+    name: str,
+    asked: float,
+    is_alone: bool,
+    settings: dict[str, Any],
+) -> None:
+    """The training function, after a note that its process is ready.
+
+    Args:
+        name: of the Ray Train run.
+        asked: when the Ray Train run was, seconds since the Unix epoch.
+        is_alone: whether the process was started for nothing else, so that all its CPU seconds are those of its start.
+    """
+    slot = f"{name}-{ray.train.get_context().get_world_rank()}"
+    note_start(experiment.run, what, slot, Stopwatch(asked, cpu_clock=time.process_time if is_alone else None))
+    function(settings)
