@@ -28,6 +28,7 @@ from exfm_ray.data.partitions import arrow_schema, read_rows, rebatch, write_par
 from exfm_ray.data.waiting import wait_until_committed
 from exfm_ray.errors import DataError
 from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, FM_SNAPSHOT, STAGE, supervision_column
+from exfm_ray.waits import within
 
 Mask = NDArray[np.bool_]
 
@@ -107,7 +108,11 @@ def augment_day(experiment: Experiment, day: int, application: str, handle: Depl
 def _on_ray_data(
     experiment: Experiment, day: int, application: str, files: Sequence[CommittedFile]
 ) -> list[SupervisedPart]:
-    """One Ray Data task per file. A task that is retried writes a file of another name; only one gets committed."""
+    """One Ray Data task per file. A task that is retried writes a file of another name; only one gets committed.
+
+    Raises:
+        WaitError: they did not end in the recipe's time, or never began because others hold the cluster's CPUs.
+    """
     settings = experiment.model_dump(mode="json")
 
     def augment(row: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +127,10 @@ def _on_ray_data(
         num_cpus=CPUS_PER_TASK,
         compute=ray.data.TaskPoolStrategy(size=experiment.recipe.resources.augment_tasks),
     )
-    rows = sorted(data.take_all(), key=lambda row: int(row["part"]))
+    timeout = experiment.recipe.resources.wait_timeout_seconds
+    mend = "see in the run's logs what holds it up, or raise resources.wait_timeout_seconds"
+    done = within(timeout, f"Ray Data's tasks that supervise day {day}", mend, data.take_all)
+    rows = sorted(done, key=lambda row: int(row["part"]))
     return [SupervisedPart.model_validate_json(row["done"]) for row in rows]
 
 

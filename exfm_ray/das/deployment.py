@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from ray.serve.config import AutoscalingConfig
 from ray.serve.deployment import Application
 from ray.serve.handle import DeploymentHandle
 
+from exfm_ray.cluster import room_left
 from exfm_ray.config import DasConfig, ResourcesConfig
 from exfm_ray.das.batching import Answer, BusyError, RowBatcher
 from exfm_ray.das.expected import Expected
@@ -33,7 +35,8 @@ from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.run_clock import note_start
 from exfm_ray.data.snapshots import SnapshotDatabase
-from exfm_ray.errors import DataError
+from exfm_ray.errors import DataError, WaitError
+from exfm_ray.waits import noted_wait, within
 
 REQUESTS_AT_ONCE = 64
 """per replica; what they may hold is bounded by rows, `das.queued_rows`"""
@@ -205,6 +208,24 @@ def foundation_model(experiment: Experiment, pointer: str, das: DasConfig, *, la
     return application
 
 
+def run_until_ready(application: Application, name: str, route_prefix: str | None, resources: ResourcesConfig) -> None:
+    """Deploy an application with the FM, and return once its replicas answer.
+
+    Raises:
+        WaitError: they still do not after the recipe's time; Serve itself would wait for ever.
+    """
+    count = f"{resources.fm_replicas} replicas" if resources.fm_replicas > 1 else "a replica"
+    share = f" and {resources.gpus_per_fm:g} GPUs" if resources.gpus_per_fm else ""
+    what = f"{count} of the FM (1 CPU{share}{' each' if resources.fm_replicas > 1 else ''})"
+    run = partial(serve.run, application, name=name, route_prefix=route_prefix)
+    mend = "add nodes, need less in `resources`, or raise resources.start_timeout_seconds"
+    with noted_wait(what):
+        try:
+            within(resources.start_timeout_seconds, what, mend, run)
+        except WaitError as error:
+            raise WaitError(f"{error}; {room_left()}") from error
+
+
 @contextmanager
 def serving(experiment: Experiment, pointer: str) -> Iterator[tuple[str, DeploymentHandle[Any] | None]]:
     """The FM's replicas for the time of the block. No port is opened: callers reach them through Ray.
@@ -221,10 +242,10 @@ def serving(experiment: Experiment, pointer: str) -> Iterator[tuple[str, Deploym
         yield name, serve.run(application, name=name, route_prefix=None, _local_testing_mode=True)
         return
     asked = Stopwatch(time.time())
-    serve.start(proxy_location="Disabled")
-    serve.run(application, name=name, route_prefix=None)
-    note_start(experiment.run, "serve", "serve", asked)
     try:
+        serve.start(proxy_location="Disabled")
+        run_until_ready(application, name, None, experiment.recipe.resources)
+        note_start(experiment.run, "serve", "serve", asked)
         yield name, None
     finally:
         serve.delete(name)

@@ -1,5 +1,6 @@
 """Ray Train runs: one for the FM's stream, one for the fleet of VMs."""
 
+import os
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -7,16 +8,23 @@ from functools import partial
 from typing import Any
 
 import ray.train
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import ControllerError, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.constants import WORKER_GROUP_START_TIMEOUT_S_ENV_VAR as START_TIMEOUT_VARIABLE
+from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
+from exfm_ray.cluster import room_left
 from exfm_ray.config import VariantConfig
 from exfm_ray.data.commit import Stopwatch
 from exfm_ray.data.experiment import Experiment
+from exfm_ray.data.location import Location
 from exfm_ray.data.run_clock import Starting, note_start
+from exfm_ray.data.run_directory import RunDirectory
+from exfm_ray.errors import WaitError
 from exfm_ray.train.fleet import train_fleet
 from exfm_ray.train.foundation import train_foundation_stream
 from exfm_ray.train.variants import grouped
+from exfm_ray.waits import in_vain, noted_wait, within
 
 
 def train_foundation_model(experiment: Experiment) -> None:
@@ -57,6 +65,9 @@ def _run(
 
     Args:
         workers: how many, or the fewest and the most that will do.
+
+    Raises:
+        WaitError: the cluster did not give what the workers need, or one of them waited in vain.
     """
     resources = experiment.recipe.resources
     local = resources.mode == "local"
@@ -70,10 +81,62 @@ def _run(
     run_config = RunConfig(
         name=own_name,
         storage_path=str(experiment.run.logs / "train"),
-        failure_config=FailureConfig(max_failures=resources.max_failures),
+        failure_config=FailureConfig(
+            max_failures=resources.max_failures,
+            controller_failure_limit=resources.max_failures,  # type: ignore[call-arg]  # of Train v2, the default
+        ),
     )
     function = partial(_started, function, experiment, name, own_name, time.time(), not local)
-    TorchTrainer(function, train_loop_config=settings, scaling_config=scaling, run_config=run_config).fit()
+    trainer = TorchTrainer(function, train_loop_config=settings, scaling_config=scaling, run_config=run_config)
+    if local:
+        trainer.fit()
+    else:
+        _fit(trainer, experiment, own_name, worker_words(name, workers, gpus))
+
+
+def worker_words(name: Starting, workers: int | tuple[int, int], gpus: float) -> str:
+    """What a Ray Train run needs at least, such as "2 workers for the VMs (1 CPU and 0.5 GPUs each)"."""
+    who = {"fm": "the FM", "fleet": "the VMs"}[name]
+    least = workers if isinstance(workers, int) else workers[0]
+    count = f"{least} workers" if least > 1 else "a worker"
+    share = f" and {gpus:g} GPU{'' if gpus == 1 else 's'}" if gpus else ""
+    return f"{count} for {who} (1 CPU{share}{' each' if least > 1 else ''})"
+
+
+def _fit(trainer: TorchTrainer, experiment: Experiment, name: str, needs: str) -> None:
+    """Run a trainer, and tell for what it waits until its workers are there.
+
+    Ray Train itself asks for them for ever, in tries of a minute each.
+    """
+    resources = experiment.recipe.resources
+    os.environ[START_TIMEOUT_VARIABLE] = str(resources.start_timeout_seconds / (resources.max_failures + 1))
+    try:
+        with noted_wait(needs, HasStarted(experiment.run, name)):
+            within(None, needs, "", trainer.fit)
+    except TrainingFailedError as error:
+        if (reason := _waited_in_vain(experiment.run, name)).is_file():
+            raise WaitError(reason.read().decode()) from error
+        cause = error.controller_failure if isinstance(error, ControllerError) else None
+        if isinstance(cause, WorkerGroupStartupTimeoutError):
+            mend = f"{room_left()}; add nodes, need less in `resources`, or raise resources.start_timeout_seconds"
+            raise in_vain(resources.start_timeout_seconds, needs, mend) from error
+        raise
+
+
+class HasStarted:
+    """Whether a worker of a Ray Train run has noted that it is ready; once it is so, it remains so."""
+
+    def __init__(self, run: RunDirectory, name: str) -> None:
+        self._starts, self._name, self._is_so = run.starts, name, False
+
+    def __call__(self) -> bool:
+        self._is_so = self._is_so or any(note.name.startswith(self._name) for note in self._starts.children())
+        return self._is_so
+
+
+def _waited_in_vain(run: RunDirectory, name: str) -> Location:
+    """Where a worker of a Ray Train run says so."""
+    return run.logs / "train" / name / "waited.txt"
 
 
 def _started(
@@ -92,6 +155,13 @@ def _started(
         asked: when the Ray Train run was, seconds since the Unix epoch.
         is_alone: whether the process was started for nothing else, so that all its CPU seconds are those of its start.
     """
+    told = _waited_in_vain(experiment.run, name)
+    if told.is_file():  # Ray Train starts again whatever has failed, but this would only take as long again
+        raise WaitError(told.read().decode())
     slot = f"{name}-{ray.train.get_context().get_world_rank()}"
     note_start(experiment.run, what, slot, Stopwatch(asked, cpu_clock=time.process_time if is_alone else None))
-    function(settings)
+    try:
+        function(settings)
+    except WaitError as error:
+        told.write(str(error).encode())
+        raise

@@ -49,8 +49,8 @@ def train_variants(experiment: Experiment, variants: Sequence[VariantConfig], de
 
     Raises:
         ValueError: two variants have the same name, method and seed.
-        DataError: what a variant reads is not there after the recipe's time, or the run directory holds another
-            configuration under the same name, method and seed.
+        WaitError: what a variant reads is not there after the recipe's time.
+        DataError: the run directory holds another configuration under the same name, method and seed.
     """
     groups = grouped(experiment, variants, 1)
     queue = WorkQueue(costs(groups), 1, experiment.supervised_days)
