@@ -25,7 +25,7 @@ from exfm_ray.data.commit import CommittedFile, Stopwatch, commit, committed, re
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import arrow_schema, read_rows, rebatch, write_part
-from exfm_ray.data.waiting import wait_until_committed
+from exfm_ray.data.waiting import WAIT_MEND, wait_until_committed
 from exfm_ray.errors import DataError
 from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, FM_SNAPSHOT, STAGE, supervision_column
 from exfm_ray.waits import within
@@ -128,8 +128,7 @@ def _on_ray_data(
         compute=ray.data.TaskPoolStrategy(size=experiment.recipe.resources.augment_tasks),
     )
     timeout = experiment.recipe.resources.wait_timeout_seconds
-    mend = "see in the run's logs what holds it up, or raise resources.wait_timeout_seconds"
-    done = within(timeout, f"Ray Data's tasks that supervise day {day}", mend, data.take_all)
+    done = within(timeout, f"Ray Data's tasks that supervise day {day}", WAIT_MEND, data.take_all)
     rows = sorted(done, key=lambda row: int(row["part"]))
     return [SupervisedPart.model_validate_json(row["done"]) for row in rows]
 

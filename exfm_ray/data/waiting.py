@@ -6,6 +6,8 @@ from exfm_ray.data.commit import Manifest, committed
 from exfm_ray.data.location import Location
 from exfm_ray.waits import in_vain, noted_wait, pause
 
+WAIT_MEND = "see in the run's logs why what makes it is so slow, or raise resources.wait_timeout_seconds"
+
 _LONGEST_PAUSE_SECONDS = 1.0
 
 
@@ -25,10 +27,7 @@ def wait_until_committed(directory: Location, timeout_seconds: float, what: str)
     with noted_wait(what):
         while (manifest := committed(directory)) is None:
             if time.monotonic() > deadline:
-                mend = (
-                    "see in the run's logs why the step before it is so slow, or raise resources.wait_timeout_seconds"
-                )
-                raise in_vain(timeout_seconds, f"{what} at {directory}", mend)
+                raise in_vain(timeout_seconds, f"{what} at {directory}", WAIT_MEND)
             pause(seconds)
             seconds = min(seconds * 1.5, _LONGEST_PAUSE_SECONDS)
     return manifest
