@@ -179,7 +179,9 @@ class SharedCluster:
             self._is_open = True  # also where it fails half-way
             quieten(logs)
             if self._address is None:
-                _start(max(os.cpu_count() or 1, *(needed_cpus(one, self._workers(one)) for one in self._recipes)))
+                cpus = max(os.cpu_count() or 1, *(needed_cpus(one, self._workers(one)) for one in self._recipes))
+                with noted_wait("Ray on this machine"):
+                    _start(cpus)
             else:
                 _connect(self._address)
             for recipe in self._recipes:
@@ -275,7 +277,7 @@ def check_room(resources: ResourcesConfig, cpus: float, nodes: Sequence[float]) 
     """
     if (lacking := _room_lacking(resources, cpus, nodes)) is not None:
         mends = resource_mends(resources, 1, lambda changed: _room_lacking(changed, cpus, nodes) is None)
-        raise UserError(f"{lacking}; {mend_words(mends, 'add nodes')} (the run's recipe.yaml says what it needs)")
+        raise UserError(f"{lacking}; in the run's recipe.yaml {mend_words(mends, 'add nodes')}")
 
 
 def _room_lacking(resources: ResourcesConfig, cpus: float, nodes: Sequence[float]) -> str | None:

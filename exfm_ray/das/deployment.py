@@ -242,8 +242,8 @@ def serving(experiment: Experiment, pointer: str) -> Iterator[tuple[str, Deploym
         yield name, serve.run(application, name=name, route_prefix=None, _local_testing_mode=True)
         return
     asked = Stopwatch(time.time())
+    serve.start(proxy_location="Disabled")
     try:
-        serve.start(proxy_location="Disabled")
         run_until_ready(application, name, None, experiment.recipe.resources)
         note_start(experiment.run, "serve", "serve", asked)
         yield name, None
