@@ -369,14 +369,15 @@ def _cluster_cpus() -> float:
     return resources.get("CPU", 0.0)
 
 
-def room_left() -> str:
-    """What of the cluster is free, in words."""
+def start_mend() -> str:
+    """What helps where the cluster does not give what a process needs to start, and what of it is free."""
     import ray
 
     free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
     whole: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     told = [f"{free.get(name, 0):g} of {whole[name]:g} {name}s" for name in ("CPU", "GPU") if whole.get(name)]
-    return f"free in the cluster: {' and '.join(told) or 'nothing'}"
+    free_words = f"free in the cluster: {' and '.join(told) or 'nothing'}"
+    return f"{free_words}; add nodes, need less in `resources`, or raise resources.start_timeout_seconds"
 
 
 def _gpus_of_nodes() -> list[float]:

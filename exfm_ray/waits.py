@@ -90,13 +90,20 @@ def pause(seconds: float) -> None:
         raise StoppedError("another step has failed")
 
 
-def within(timeout_seconds: float | None, what: str, mend: str, call: Callable[[], Value]) -> Value:
+def within(
+    timeout_seconds: float | None,
+    what: str,
+    mend: Callable[[], str] | str,
+    call: Callable[[], Value],
+    has_begun: Callable[[], bool] = lambda: False,
+) -> Value:
     """What a call returns that may block for ever, in a thread which is left to itself when it takes too long.
 
     Args:
         timeout_seconds: None lets it take as long as it will, until this thread's waits are ended.
         what: is waited for, in words.
-        mend: what helps against having waited in vain.
+        mend: what helps against having waited in vain, or how to say it then.
+        has_begun: where this is so, what was waited for is there, and the call may take as long as it will.
 
     Raises:
         WaitError: it took longer.
@@ -118,7 +125,9 @@ def within(timeout_seconds: float | None, what: str, mend: str, call: Callable[[
     while not done.wait(_PAUSE_SECONDS):
         pause(0)
         if timeout_seconds is not None and time.monotonic() - started > timeout_seconds:
-            raise in_vain(timeout_seconds, what, mend)
+            if not has_begun():
+                raise in_vain(timeout_seconds, what, mend if isinstance(mend, str) else mend())
+            timeout_seconds = None
     if failures:
         raise failures[0]
     return answers[0]

@@ -24,6 +24,12 @@ def test_a_call_that_takes_too_long_is_left() -> None:
         within(0.1, "a worker", "add nodes", never.wait)
 
 
+def test_a_call_that_has_begun_in_time_may_take_longer() -> None:
+    ready = threading.Event()
+    threading.Timer(0.6, ready.set).start()
+    assert within(0.1, "a worker", lambda: "add nodes", ready.wait, has_begun=lambda: True)
+
+
 def test_waits_inside_a_call_end_with_those_of_its_thread() -> None:
     stop, inside = threading.Event(), []
 

@@ -16,7 +16,7 @@ from ray.serve.config import AutoscalingConfig
 from ray.serve.deployment import Application
 from ray.serve.handle import DeploymentHandle
 
-from exfm_ray.cluster import room_left
+from exfm_ray.cluster import start_mend
 from exfm_ray.config import DasConfig, ResourcesConfig
 from exfm_ray.das.batching import Answer, BusyError, RowBatcher
 from exfm_ray.das.expected import Expected
@@ -35,7 +35,7 @@ from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.run_clock import note_start
 from exfm_ray.data.snapshots import SnapshotDatabase
-from exfm_ray.errors import DataError, WaitError
+from exfm_ray.errors import DataError
 from exfm_ray.waits import noted_wait, within
 
 REQUESTS_AT_ONCE = 64
@@ -218,12 +218,8 @@ def run_until_ready(application: Application, name: str, route_prefix: str | Non
     share = f" and {resources.gpus_per_fm:g} GPUs" if resources.gpus_per_fm else ""
     what = f"{count} of the FM (1 CPU{share}{' each' if resources.fm_replicas > 1 else ''})"
     run = partial(serve.run, application, name=name, route_prefix=route_prefix)
-    mend = "add nodes, need less in `resources`, or raise resources.start_timeout_seconds"
     with noted_wait(what):
-        try:
-            within(resources.start_timeout_seconds, what, mend, run)
-        except WaitError as error:
-            raise WaitError(f"{error}; {room_left()}") from error
+        within(resources.start_timeout_seconds, what, start_mend, run)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.constants import WORKER_GROUP_START_TIMEOUT_S_ENV_VAR as START_TIMEOUT_VARIABLE
 from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
-from exfm_ray.cluster import room_left
+from exfm_ray.cluster import start_mend
 from exfm_ray.config import VariantConfig
 from exfm_ray.data.commit import Stopwatch
 from exfm_ray.data.experiment import Experiment
@@ -25,6 +26,8 @@ from exfm_ray.train.fleet import train_fleet
 from exfm_ray.train.foundation import train_foundation_stream
 from exfm_ray.train.variants import grouped
 from exfm_ray.waits import in_vain, noted_wait, within
+
+LOOK_SECONDS = 1.0
 
 
 def train_foundation_model(experiment: Experiment) -> None:
@@ -108,29 +111,36 @@ def _fit(trainer: TorchTrainer, experiment: Experiment, name: str, needs: str) -
 
     Ray Train itself asks for them for ever, in tries of a minute each.
     """
-    resources = experiment.recipe.resources
-    os.environ[START_TIMEOUT_VARIABLE] = str(resources.start_timeout_seconds / (resources.max_failures + 1))
+    resources, has_started = experiment.recipe.resources, HasStarted(experiment.run, name)
+    timeout = resources.start_timeout_seconds
+    os.environ[START_TIMEOUT_VARIABLE] = str(timeout / (resources.max_failures + 1))
     try:
-        with noted_wait(needs, HasStarted(experiment.run, name)):
-            within(None, needs, "", trainer.fit)
+        with noted_wait(needs, has_started):
+            within(timeout, needs, start_mend, trainer.fit, has_started)
     except TrainingFailedError as error:
         if (reason := _waited_in_vain(experiment.run, name)).is_file():
             raise WaitError(reason.read().decode()) from error
         cause = error.controller_failure if isinstance(error, ControllerError) else None
         if isinstance(cause, WorkerGroupStartupTimeoutError):
-            mend = f"{room_left()}; add nodes, need less in `resources`, or raise resources.start_timeout_seconds"
-            raise in_vain(resources.start_timeout_seconds, needs, mend) from error
+            raise in_vain(timeout, needs, start_mend()) from error
         raise
 
 
 class HasStarted:
-    """Whether a worker of a Ray Train run has noted that it is ready; once it is so, it remains so."""
+    """Whether a worker of a Ray Train run has noted that it is ready; once it is so, it remains so.
+
+    It is asked at every look of a display, and looks for notes itself once a second at most.
+    """
 
     def __init__(self, run: RunDirectory, name: str) -> None:
-        self._starts, self._name, self._is_so = run.starts, name, False
+        self._starts, self._name = run.starts, name
+        self._is_so, self._looked = False, float("-inf")
 
     def __call__(self) -> bool:
-        self._is_so = self._is_so or any(note.name.startswith(self._name) for note in self._starts.children())
+        if not self._is_so and time.monotonic() - self._looked > LOOK_SECONDS:
+            self._looked = time.monotonic()
+            with suppress(OSError):  # storage may be back at the next look
+                self._is_so = any(note.name.startswith(self._name) for note in self._starts.children())
         return self._is_so
 
 
