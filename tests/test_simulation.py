@@ -111,7 +111,7 @@ def test_the_report_says_how_the_work_of_a_run_overlapped(finished: Path) -> Non
     variants = 2 * 4
     assert counts == {
         "start": 2, "data": 4, "vocabulary": 0, "feedback": 0, "fm": 3, "supervision": 3,
-        "vm_training": 2 * variants, "vm_evaluation": 2 * variants,
+        "vm_training": 2 * variants, "vm_evaluation": 2 * variants, "cascade": 0,
     }  # fmt: skip
     (session,) = sessions(read_commands(run), pieces)
     assert len(session.pieces) == len(pieces)

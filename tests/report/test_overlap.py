@@ -97,6 +97,18 @@ def test_vocabularies_and_feedback_are_waited_for() -> None:
     assert [(p.kind, p.day) for p in path.pieces] == [("data", 2), ("feedback", 2), ("fm", 2)]
 
 
+def test_a_cascade_waits_for_its_variants() -> None:
+    early, later = a_piece("vm_training", 2, 0.0, 3.0, 1, FEED), a_piece("vm_training", 2, 3.0, 5.0, 1, REELS)
+    cascade = a_piece("cascade", 3, 8.0, 1.0, 2, "domain0")
+    alone = critical_path(of_one_command(early, later, replace(cascade, stages=(FEED,))), a_recipe())
+    assert named(alone.pieces) == [(REELS, 2)]
+    whole = critical_path(of_one_command(early, later, replace(cascade, stages=(FEED, REELS))), a_recipe())
+    assert named(whole.pieces) == [(REELS, 2), ("domain0", 3)]
+    found = overlap(of_one_command(early, later, replace(cascade, stages=(FEED, REELS))), a_recipe())
+    assert found is not None
+    assert found.path_by_part == {"vms": 5.0, "cascades": 1.0}
+
+
 def test_pieces_belong_to_the_command_under_which_they_started() -> None:
     commands = [
         Command(host="box", process=1, started=10.0),
