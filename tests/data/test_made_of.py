@@ -78,6 +78,7 @@ FIELDS: dict[str, frozenset[Kind]] = {
     "resources.gpus_per_fm": OF_FM,  # a GPU rounds otherwise than a CPU
     "resources.gpus_per_vm": NOTHING,
     "resources.max_failures": NOTHING,
+    "resources.start_timeout_seconds": NOTHING,
     "resources.wait_timeout_seconds": NOTHING,
 }
 """what a change of one field changes: each field outside of the sections must be decided"""
