@@ -2,7 +2,7 @@
 
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
-from exfm_ray.data.run_directory import Outcome
+from exfm_ray.data.run_directory import read_outcome
 from exfm_ray.data.source import DaySource
 from exfm_ray.progress import Phase, day_phases, manifest_rows
 
@@ -29,4 +29,4 @@ def run_phases(experiment: Experiment, source: DaySource | None) -> list[Phase]:
 
 
 def _outcome_rows(place: Location) -> int | None:
-    return int(Outcome.model_validate_json(place.read()).line["rows"]) if place.is_file() else None
+    return int(read_outcome(place).line["rows"]) if place.is_file() else None

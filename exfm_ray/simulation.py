@@ -17,7 +17,7 @@ from exfm_ray.data.dataset import Dataset, open_dataset
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.prepare import WORK, Spread, prepare
-from exfm_ray.data.run_directory import Outcome, RunDirectory
+from exfm_ray.data.run_directory import RunDirectory, read_outcome
 from exfm_ray.data.source import most_pieces
 from exfm_ray.preflight import check_memory, check_recipe
 from exfm_ray.progress import watching
@@ -148,7 +148,7 @@ def _join_feedback(experiment: Experiment) -> None:
 def _train_foundation_model(experiment: Experiment) -> None:
     from exfm_ray.train.launch import train_foundation_model
 
-    if committed(experiment.snapshots.day(experiment.fm_days[-1])) is None:
+    if experiment.lacking_snapshots:
         train_foundation_model(experiment)
 
 
@@ -177,6 +177,6 @@ def is_finished(experiment: Experiment) -> bool:
 
 def write_results(experiment: Experiment) -> None:
     """Collect the evaluated days into results.jsonl; the same lines give the same bytes."""
-    outcomes = [Outcome.model_validate_json(place.read()) for place in experiment.outcome_files()]
+    outcomes = [read_outcome(place) for place in experiment.outcome_files()]
     lines = [json.dumps(outcome.line, allow_nan=False) + "\n" for outcome in outcomes]
     experiment.run.results_file.write("".join(lines).encode())

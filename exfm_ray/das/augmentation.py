@@ -20,7 +20,7 @@ from exfm_ray.das.metrics import WindowMetrics
 from exfm_ray.das.pointer import LatestPointer, point_to
 from exfm_ray.das.window import Requests, RequestTime, head_room, measured_of
 from exfm_ray.das.wire import from_bytes, seconds_of, to_buffer
-from exfm_ray.data.commit import CommittedFile, Stopwatch, commit, committed, require, sweep
+from exfm_ray.data.commit import CommittedFile, Stopwatch, commit, committed, require
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import arrow_schema, read_rows, rebatch, write_part
@@ -77,7 +77,6 @@ def augment_day(experiment: Experiment, day: int, application: str, handle: Depl
     """
     stopwatch = Stopwatch.start()
     supervision = experiment.supervision(day)
-    sweep(supervision)
     files = require(Location(experiment.dataset).day(day)).files
     if handle is not None:
         parts = [augment_part(experiment, day, part, file, handle) for part, file in enumerate(files)]
@@ -102,14 +101,21 @@ def augment_day(experiment: Experiment, day: int, application: str, handle: Depl
 def _on_ray_data(
     experiment: Experiment, day: int, application: str, files: Sequence[CommittedFile]
 ) -> list[SupervisedPart]:
-    """One Ray Data task per file. A task that is retried writes a file of another name; only one gets committed."""
+    """One Ray Data task per file. A task that is retried writes a file of another name; only one gets committed.
+
+    Raises:
+        DataError: a task did, in the words that it was raised with, without Ray's account of the task.
+    """
     settings = experiment.model_dump(mode="json")
 
     def augment(row: dict[str, Any]) -> dict[str, Any]:
         deployed = serve.get_app_handle(application)
         file = CommittedFile.model_validate_json(row["file"])
-        done = augment_part(Experiment.model_validate(settings), day, row["part"], file, deployed)
-        return {"part": row["part"], "done": done.model_dump_json()}
+        try:
+            done = augment_part(Experiment.model_validate(settings), day, row["part"], file, deployed)
+        except DataError as error:
+            return {"part": row["part"], "done": None, "failure": str(error)}
+        return {"part": row["part"], "done": done.model_dump_json(), "failure": None}
 
     work = [{"part": part, "file": file.model_dump_json()} for part, file in enumerate(files)]
     data = ray.data.from_items(work, override_num_blocks=len(work)).map(
@@ -118,6 +124,8 @@ def _on_ray_data(
         compute=ray.data.TaskPoolStrategy(size=experiment.recipe.resources.augment_tasks),
     )
     rows = sorted(data.take_all(), key=lambda row: int(row["part"]))
+    if failure := next((row["failure"] for row in rows if row["failure"] is not None), None):
+        raise DataError(failure)
     return [SupervisedPart.model_validate_json(row["done"]) for row in rows]
 
 

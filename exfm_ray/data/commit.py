@@ -1,8 +1,9 @@
 """Committed directories: how partitions, side-cars, snapshots and checkpoints come to exist.
 
 A directory exists when its `manifest.json` exists. The manifest is written last, in one atomic put, and lists
-the directory's files with their sizes and checksums. Files that no manifest lists are leftovers of a
-process that died; they are ignored, and swept before the directory is written again.
+the directory's files with their sizes and checksums. Files that no manifest lists are leftovers of a process that died,
+or of one that still works on the same thing, such as a worker that was cut off from its cluster and thinks that it is
+needed. They are ignored, and swept once there is a manifest: then no commit but that one can happen any more.
 """
 
 import hashlib
@@ -11,8 +12,9 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,6 +23,9 @@ from exfm_ray.data.location import Location
 from exfm_ray.errors import DataError
 
 MANIFEST = "manifest.json"
+CHUNK_BYTES = 8 * 1024 * 1024
+"""of a file are in memory at a time while it is checked; an object store is asked once for each"""
+MEND = "delete that directory and start the same command again, which makes it anew"
 
 
 class CommittedFile(BaseModel):
@@ -113,8 +118,9 @@ def commit(
     earlier = committed(directory)
     if earlier is None:
         rows = sum(file.rows for file in files)
-        earlier = Manifest(files=tuple(files), rows=rows, about=about, made=stopwatch.made(measured))
-        (directory / MANIFEST).write(earlier.model_dump_json(indent=1).encode())
+        own = Manifest(files=tuple(files), rows=rows, about=about, made=stopwatch.made(measured))
+        is_first = (directory / MANIFEST).write_first(own.model_dump_json(indent=1).encode())
+        earlier = own if is_first else require(directory)
     sweep(directory)
     return earlier
 
@@ -126,12 +132,16 @@ def committed(directory: Location) -> Manifest | None:
         DataError: the manifest cannot be read as one.
     """
     place = directory / MANIFEST
-    if not place.is_file():
+    try:
+        content = place.read() if place.is_file() else None
+    except FileNotFoundError:  # it is being deleted
+        content = None
+    if content is None:
         return None
     try:
-        return Manifest.model_validate_json(place.read())
+        return Manifest.model_validate_json(content)
     except ValueError as error:
-        raise DataError(f"{place} is not a manifest: {json.dumps(str(error).splitlines()[0])}") from error
+        raise DataError(f"{place} is not a manifest: {json.dumps(str(error).splitlines()[0])}; {MEND}") from error
 
 
 def require(directory: Location) -> Manifest:
@@ -143,9 +153,8 @@ def require(directory: Location) -> Manifest:
 
 
 def sweep(directory: Location) -> None:
-    """Delete the files that no manifest lists."""
-    manifest = committed(directory)
-    kept = {MANIFEST, *(file.name for file in manifest.files)} if manifest else set()
+    """Delete the files of a committed directory that its manifest does not list."""
+    kept = {MANIFEST, *(file.name for file in require(directory).files)}
     for child in directory.children():
         if child.name not in kept:
             child.delete()
@@ -157,7 +166,42 @@ def read_file(directory: Location, file: CommittedFile) -> bytes:
     Raises:
         DataError: its bytes are not the ones that were committed.
     """
-    content = (directory / file.name).read()
-    if hashlib.sha256(content).hexdigest() != file.sha256:
-        raise DataError(f"{directory / file.name} has changed since it was committed: its checksum differs")
-    return content
+    return b"".join(checked(directory / file.name, file))
+
+
+def checked(place: Location, file: CommittedFile) -> Iterator[bytes]:
+    """A committed file in chunks.
+
+    Raises:
+        DataError: before the last chunk, if the bytes are not the ones that were committed.
+    """
+    system, path = place.opened()
+    digest = hashlib.sha256()
+    try:
+        content = system.open_input_file(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{place} is gone, and was committed; {MEND}") from error
+    with content:
+        if content.size() != file.bytes:
+            raise DataError(f"{place} has {content.size()} bytes, and {file.bytes} were committed; {MEND}")
+        left = file.bytes
+        while left:
+            chunk = content.read(min(CHUNK_BYTES, left))
+            if not chunk:
+                raise DataError(f"{place} ended {left} bytes early")
+            left -= len(chunk)
+            digest.update(chunk)
+            if not left and digest.hexdigest() != file.sha256:
+                raise DataError(f"{place} has changed since it was committed: its checksum differs; {MEND}")
+            yield chunk
+
+
+@lru_cache(maxsize=4_096)
+def check_once(place: Location, file: CommittedFile) -> None:
+    """For files of which only parts are read: this process reads the whole file the first time that it is asked.
+
+    Raises:
+        DataError: its bytes are not the ones that were committed.
+    """
+    for _ in checked(place, file):
+        pass

@@ -1,5 +1,6 @@
 """A place in a local directory or in any object store that pyarrow.fs opens."""
 
+import errno
 import os
 import uuid
 from contextlib import suppress
@@ -8,6 +9,9 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from pyarrow import fs
+
+NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)
+"""what file systems say that cannot give a file a second name"""
 
 
 @dataclass(frozen=True)
@@ -94,13 +98,47 @@ class Location:
             with system.open_output_stream(path) as sink:
                 sink.write(content)
             return
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        staged = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
-        with open(staged, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(staged, path)
+        os.replace(self._staged(content), path)
+
+    def write_first(self, content: bytes) -> bool:
+        """Put the whole file at once where there is none; of several writers one succeeds.
+
+        An object store, or a file system without links, cannot tell who is first: there the last one wins.
+
+        Returns:
+            whether this writer was first.
+        """
+        if not self.is_local:
+            self.write(content)
+            return True
+        staged = self._staged(content)
+        try:
+            os.link(staged, self.uri)
+        except (FileExistsError, FileNotFoundError):  # who was first has swept what others were about to put
+            return False
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            os.replace(staged, self.uri)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(staged)
+        return True
+
+    def _staged(self, content: bytes) -> str:
+        """A local file beside this one, its content on the disk."""
+        os.makedirs(os.path.dirname(self.uri), exist_ok=True)
+        staged = f"{self.uri}.{uuid.uuid4().hex[:8]}.tmp"
+        try:
+            with open(staged, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:  # such as a full disk, which what is half written would keep full
+            with suppress(OSError):
+                os.unlink(staged)
+            raise OSError(error.errno, error.strerror, self.uri) from error
+        return staged
 
     def delete(self) -> None:
         """Remove this file or directory with all that it holds; nothing happens where there is none."""

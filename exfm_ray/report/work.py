@@ -7,7 +7,7 @@ from typing import Literal
 from exfm_ray.data.commit import Made, require, rows_worked_on
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import committed_days
-from exfm_ray.data.run_directory import Outcome, RunDirectory
+from exfm_ray.data.run_directory import RunDirectory, read_outcome
 from exfm_ray.report.results import Result, Results
 
 StepKind = Literal["data", "feedback", "fm", "supervision", "vm"]
@@ -82,7 +82,7 @@ def _outcome(run: RunDirectory, line: Result) -> list[DayOfWork]:
     place = run.outcome_file(line.vm, line.method, line.seed, line.eval_day)
     if not place.is_file():
         return []
-    return [DayOfWork("vm", line.eval_day, line.rows, Outcome.model_validate_json(place.read()).made)]
+    return [DayOfWork("vm", line.eval_day, line.rows, read_outcome(place).made)]
 
 
 def totals(pieces: Iterable[DayOfWork]) -> list[KindOfWork]:

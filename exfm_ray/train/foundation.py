@@ -52,6 +52,8 @@ def train_batch(model: Model, batch: Batch, optimizers: list[Optimizer], device:
 def train_foundation_stream(settings: dict[str, Any]) -> None:
     """The training function of the FM's Ray Train run: goes on after the last committed day.
 
+    Where a snapshot is lacking from before that day, since somebody has deleted it, the stream starts over.
+
     Args:
         settings: `experiment`, an `Experiment` as JSON values.
     """
@@ -62,6 +64,8 @@ def train_foundation_stream(settings: dict[str, Any]) -> None:
     checkpoint = latest_checkpoint(place)
     batch_rows = experiment.batch_rows(config.optimizer.batch_size)
     day_done, rows_seen = config.train_from_day - 1, 0
+    if checkpoint is not None and min(experiment.lacking_snapshots, default=day_done) < int(checkpoint.about["day"]):
+        checkpoint = None
     if checkpoint is not None:
         day_done, rows_seen = int(checkpoint.about["day"]), int(checkpoint.about["rows_seen"])
     traffic = coded(experiment, experiment.fm_traffic(), max(day_done, config.train_from_day))

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchTrainer
 
 from exfm_ray.config import VariantConfig
@@ -58,4 +58,15 @@ def _run(
         storage_path=str(experiment.run.logs / "train"),
         failure_config=FailureConfig(max_failures=resources.max_failures),
     )
-    TorchTrainer(function, train_loop_config=settings, scaling_config=scaling, run_config=run_config).fit()
+    try:
+        TorchTrainer(function, train_loop_config=settings, scaling_config=scaling, run_config=run_config).fit()
+    except WorkerGroupError as error:
+        raise _own_words(error) from error
+
+
+def _own_words(error: WorkerGroupError) -> Exception:
+    """What the first worker that failed raised, where that is known: Ray Train's words begin with its workers."""
+    failures = error.worker_failures
+    failure = failures[min(failures)] if failures else error
+    own = getattr(failure, "_base_exc", failure)
+    return own if isinstance(own, Exception) else error
