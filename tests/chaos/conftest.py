@@ -1,4 +1,4 @@
-"""A cluster of three nodes that all disturbed runs share, as users' runs share theirs."""
+"""Runs that nobody disturbs, and a cluster of three nodes that disturbed runs share, as users' runs share theirs."""
 
 import subprocess
 import sys
@@ -10,6 +10,8 @@ import yaml
 
 from tests.chaos.nodes import Nodes, nodes
 from tests.chaos.recipe import content
+from tests.chaos.small_run import SmallRun
+from tests.conftest import small_content
 
 
 @pytest.fixture(scope="package")
@@ -35,3 +37,16 @@ def expected(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def three_nodes() -> Iterator[Nodes]:
     with nodes(3) as opened:
         yield opened
+
+
+@pytest.fixture(scope="package")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
+    """A finished run in this process, not to be changed."""
+    place = tmp_path_factory.mktemp("small")
+    small = SmallRun(recipe=place / "small.yaml", out=place / "run")
+    content = small_content(methods=["ah_sa"], das={"swap_timeout_seconds": 0.5})
+    content["data"]["events_per_day"] = 600
+    small.recipe.write_text(yaml.safe_dump(content))
+    done = small.again(small.out)
+    assert done.exit_code == 0, done.output
+    return small

@@ -5,36 +5,11 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-from typer.testing import CliRunner
 
-from exfm_ray.cli import app
 from exfm_ray.data.commit import MANIFEST
-from tests.conftest import small_content
-
-
-def recipe() -> dict[str, Any]:
-    content = small_content(methods=["ah_sa"], das={"swap_timeout_seconds": 0.5})
-    content["data"]["events_per_day"] = 600
-    return content
-
-
-def exfm(place: Path, out: Path) -> Any:
-    return CliRunner().invoke(app, ["run", str(place / "small.yaml"), "--out", str(out)])
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recipe, and a run of it."""
-    place = tmp_path_factory.mktemp("damage")
-    (place / "small.yaml").write_text(yaml.safe_dump(recipe()))
-    done = exfm(place, place / "run")
-    assert done.exit_code == 0, done.output
-    return place
-
+from tests.chaos.small_run import SmallRun
 
 LAST_RESULTS = ["results.jsonl", *(f"results/{vm}/ah_sa/seed=0/day=004.json" for vm in ("first", "second"))]
 LAST_SUPERVISION = "supervision/fm/day=004"
@@ -91,12 +66,12 @@ def no_cached_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.fixture
-def unfinished(place: Path, tmp_path: Path) -> Callable[[list[str]], Path]:
+def unfinished(small_run: SmallRun, tmp_path: Path) -> Callable[[list[str]], Path]:
     """Copies the run and takes something away from it."""
 
     def without(lacking: list[str]) -> Path:
         run = tmp_path / "run"
-        shutil.copytree(place / "run", run)
+        shutil.copytree(small_run.out, run)
         for name in lacking:
             shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink()
         return run
@@ -107,21 +82,21 @@ def unfinished(place: Path, tmp_path: Path) -> Callable[[list[str]], Path]:
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("kind", COMMITS)
 def test_damage_is_told_and_mended_as_it_says(
-    kind: str, damage: Callable[[Path], None], place: Path, unfinished: Callable[[list[str]], Path]
+    kind: str, damage: Callable[[Path], None], small_run: SmallRun, unfinished: Callable[[list[str]], Path]
 ) -> None:
     name, lacking = COMMITS[kind]
     run = unfinished(lacking)
     damage(run / name)
-    said = exfm(place, run)
+    said = small_run.again(run)
     assert said.exit_code == 1
     assert not (run / "results.jsonl").exists()
     (line,) = said.stderr.strip().splitlines()
     assert str(run / name) in line
     assert "delete that directory and start the same command again" in line
     shutil.rmtree(run / name)
-    mended = exfm(place, run)
+    mended = small_run.again(run)
     assert mended.exit_code == 0, mended.stderr
-    assert (run / "results.jsonl").read_bytes() == (place / "run" / "results.jsonl").read_bytes()
+    assert (run / "results.jsonl").read_bytes() == small_run.results
 
 
 def change_a_number(outcome: Path) -> None:
@@ -136,16 +111,16 @@ def tear_in_two(outcome: Path) -> None:
 
 @pytest.mark.parametrize("damage", [change_a_number, tear_in_two])
 def test_a_damaged_result_is_told_and_mended_as_it_says(
-    damage: Callable[[Path], None], place: Path, unfinished: Callable[[list[str]], Path]
+    damage: Callable[[Path], None], small_run: SmallRun, unfinished: Callable[[list[str]], Path]
 ) -> None:
     run = unfinished(["results.jsonl"])
     outcome = run / "results" / "first" / "ah_sa" / "seed=0" / "day=003.json"
     damage(outcome)
-    said = exfm(place, run)
+    said = small_run.again(run)
     assert said.exit_code == 1
     assert not (run / "results.jsonl").exists()
     assert f"{outcome} cannot be read: " in said.stderr
     assert "delete that file and start the same command again" in said.stderr
     outcome.unlink()
-    assert exfm(place, run).exit_code == 0
-    assert (run / "results.jsonl").read_bytes() == (place / "run" / "results.jsonl").read_bytes()
+    assert small_run.again(run).exit_code == 0
+    assert (run / "results.jsonl").read_bytes() == small_run.results
