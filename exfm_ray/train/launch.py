@@ -4,7 +4,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
+from ray.exceptions import RayActorError
+from ray.train import ControllerError, FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchTrainer
 
 from exfm_ray.config import VariantConfig
@@ -44,7 +45,33 @@ def _run(
     workers: int,
     gpus: float,
 ) -> None:
-    """Run a training function on Ray Train; where a worker dies, all start again and go on from their checkpoints."""
+    """Run a training function on Ray Train; where a worker dies, all start again and go on from their checkpoints.
+
+    Ray Train replaces workers, but gives up where one dies at the moment when its controller asks something of it, or
+    where the controller dies itself. Then another run takes over, as often as workers may be replaced.
+    """
+    failures = 0
+    while True:
+        try:
+            _trainer(experiment, name, function, settings, workers, gpus).fit()
+        except WorkerGroupError as error:
+            raise _own_words(error) from error
+        except (ControllerError, RayActorError) as error:
+            failures += 1
+            if not _is_of_ray(error) or failures > experiment.recipe.resources.max_failures:
+                raise
+        else:
+            return
+
+
+def _trainer(
+    experiment: Experiment,
+    name: str,
+    function: Callable[[dict[str, Any]], None],
+    settings: dict[str, Any],
+    workers: int,
+    gpus: float,
+) -> TorchTrainer:
     resources = experiment.recipe.resources
     local = resources.mode == "local"
     scaling = ScalingConfig(
@@ -58,10 +85,12 @@ def _run(
         storage_path=str(experiment.run.logs / "train"),
         failure_config=FailureConfig(max_failures=resources.max_failures),
     )
-    try:
-        TorchTrainer(function, train_loop_config=settings, scaling_config=scaling, run_config=run_config).fit()
-    except WorkerGroupError as error:
-        raise _own_words(error) from error
+    return TorchTrainer(function, train_loop_config=settings, scaling_config=scaling, run_config=run_config)
+
+
+def _is_of_ray(error: ControllerError | RayActorError) -> bool:
+    """Whether a process of the run is gone, not a mistake in the run itself."""
+    return isinstance(error, RayActorError) or isinstance(error.controller_failure, RayActorError)
 
 
 def _own_words(error: WorkerGroupError) -> Exception:

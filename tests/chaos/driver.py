@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 RUN_SECONDS = 1_500
@@ -11,11 +11,16 @@ RUN_SECONDS = 1_500
 
 
 class Driver:
-    """`exfm run RECIPE --out OUT [--address ADDRESS]`; what it says goes into a file beside OUT."""
+    """`exfm run RECIPE --out OUT [--address ADDRESS]`; what it says goes into a file beside OUT.
 
-    def __init__(self, recipe: Path, out: Path, address: str | None) -> None:
+    Args:
+        inside: what a command begins with that runs on another host.
+    """
+
+    def __init__(self, recipe: Path, out: Path, address: str | None, inside: Sequence[str] = ()) -> None:
         options = ["--address", address] if address else []
-        self._command = [sys.executable, "-m", "exfm_ray.cli", "run", str(recipe), "--out", str(out), *options]
+        run = [sys.executable, "-m", "exfm_ray.cli", "run", str(recipe), "--out", str(out), *options]
+        self._command = [*inside, *run]
         self._said = out.with_name(f"{out.name}.txt")
         self.out = out
         self.start()

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -12,6 +11,7 @@ import psutil
 
 from tests.chaos.driver import Driver
 from tests.chaos.nodes import Nodes
+from tests.chaos.processes import title
 
 
 class Killer:
@@ -48,13 +48,13 @@ class Killer:
         self._nodes.add()
         return True
 
-    def _kill_called(self, title: str) -> bool:
-        return self._kill_one([process for process in self._nodes.processes() if _title(process).startswith(title)])
+    def _kill_called(self, name: str) -> bool:
+        return self._kill_one([process for process in self._nodes.processes() if title(process).startswith(name)])
 
     def _kill_writer(self, commits: str) -> bool:
         """A worker of Ray Train that made one of the run's commits."""
         made = {pid for manifest in self._driver.out.glob(commits) if (pid := _maker(manifest)) is not None}
-        workers = [process for process in self._nodes.processes() if _title(process).startswith("ray::RayTrainWorker")]
+        workers = [process for process in self._nodes.processes() if title(process).startswith("ray::RayTrainWorker")]
         return self._kill_one([process for process in workers if process.pid in made])
 
     def _kill_one(self, found: list[psutil.Process]) -> bool:
@@ -69,12 +69,6 @@ class Killer:
 
 
 KINDS = ("driver", "FM worker", "VM worker", "Serve replica", "Data worker", "node")
-
-
-def _title(process: psutil.Process) -> str:
-    with suppress(psutil.NoSuchProcess):
-        return " ".join(process.cmdline())
-    return ""
 
 
 def _maker(manifest: Path) -> int | None:

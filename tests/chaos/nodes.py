@@ -7,8 +7,10 @@ import psutil
 from ray._private.node import Node
 from ray.cluster_utils import Cluster
 
-CPUS_PER_NODE = 4
-"""so that two nodes have room for a whole run while a third one is dead"""
+from tests.chaos.processes import family
+
+HEAD_CPUS, OTHER_CPUS = 1, 4
+"""so that a whole run has room while one of the others is dead, but not on the head alone"""
 
 
 class Nodes:
@@ -27,7 +29,8 @@ class Nodes:
 
     def add(self) -> None:
         """One more node; returns once the cluster knows it."""
-        self._cluster.add_node(num_cpus=CPUS_PER_NODE, include_dashboard=False)
+        cpus = OTHER_CPUS if self._cluster.head_node else HEAD_CPUS
+        self._cluster.add_node(num_cpus=cpus, include_dashboard=False)
 
     @property
     def others(self) -> list[Node]:
@@ -36,15 +39,15 @@ class Nodes:
 
     def kill(self, node: Node) -> None:
         """`kill -9` all that runs on a node."""
-        family = _family(node)
+        started = family(_raylet(node))
         self._cluster.remove_node(node, allow_graceful=False)
-        for process in family:
+        for process in started:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
 
     def processes(self) -> list[psutil.Process]:
         """Of the workers of all nodes."""
-        return [process for node in self._cluster.list_all_nodes() for process in _family(node)]
+        return [process for node in self._cluster.list_all_nodes() for process in family(_raylet(node))]
 
     def close(self) -> None:
         for node in self.others:
@@ -57,12 +60,6 @@ def _raylet(node: Node) -> int:
     pid = raylet.process.pid
     assert isinstance(pid, int)
     return pid
-
-
-def _family(node: Node) -> list[psutil.Process]:
-    with suppress(psutil.NoSuchProcess):
-        return psutil.Process(_raylet(node)).children(recursive=True)
-    return []
 
 
 @contextmanager
