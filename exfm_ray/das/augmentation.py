@@ -104,7 +104,7 @@ def _on_ray_data(
     """One Ray Data task per file. A task that is retried writes a file of another name; only one gets committed.
 
     Raises:
-        DataError: a task did, in the words that it was raised with, without Ray's account of the task.
+        DataError: a task found that a committed file is not as it was, in its words without Ray's account of the task.
     """
     settings = experiment.model_dump(mode="json")
 
@@ -113,7 +113,7 @@ def _on_ray_data(
         file = CommittedFile.model_validate_json(row["file"])
         try:
             done = augment_part(Experiment.model_validate(settings), day, row["part"], file, deployed)
-        except DataError as error:
+        except (DataError, FileNotFoundError) as error:
             return {"part": row["part"], "done": None, "failure": str(error)}
         return {"part": row["part"], "done": done.model_dump_json(), "failure": None}
 

@@ -6,6 +6,7 @@ or of one that still works on the same thing, such as a worker that was cut off 
 needed. They are ignored, and swept once there is a manifest: then no commit but that one can happen any more.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -174,13 +175,14 @@ def checked(place: Location, file: CommittedFile) -> Iterator[bytes]:
 
     Raises:
         DataError: before the last chunk, if the bytes are not the ones that were committed.
+        FileNotFoundError: it is gone, which may pass where a network is between.
     """
     system, path = place.opened()
     digest = hashlib.sha256()
     try:
         content = system.open_input_file(path)
     except FileNotFoundError as error:
-        raise DataError(f"{place} is gone, and was committed; {MEND}") from error
+        raise FileNotFoundError(errno.ENOENT, f"this file was committed and is gone; {MEND}", str(place)) from error
     with content:
         if content.size() != file.bytes:
             raise DataError(f"{place} has {content.size()} bytes, and {file.bytes} were committed; {MEND}")
