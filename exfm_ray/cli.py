@@ -336,15 +336,18 @@ class _Teller:
         print(f"exfm: {text}", file=sys.stderr)
 
     def failed(self, error: Exception) -> str:
-        """One line; the traceback is kept in the run's logs, or shown where there is no run."""
+        """One line; the traceback is kept in the run's logs, or shown where there is no run or no room for it."""
         trace = "".join(traceback.format_exception(error))
         reason = next(iter(str(error).strip().splitlines()), "")
         line = f"failed: {type(error).__name__}: {reason}"
         if self.logs is None:
             return f"{trace}\nexfm: {line}"
-        self.logs.mkdir(parents=True, exist_ok=True)
         place = self.logs / "failure.log"
-        place.write_text(trace)
+        try:
+            self.logs.mkdir(parents=True, exist_ok=True)
+            place.write_text(trace)
+        except OSError:  # such as the full disk that the command failed of
+            return f"{trace}\nexfm: {line}; the same command goes on from what is committed"
         return f"{line}; the traceback is in {place}; the same command goes on from what is committed"
 
 

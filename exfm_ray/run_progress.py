@@ -3,7 +3,7 @@
 from exfm_ray.cascade.plan import cascade_files
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
-from exfm_ray.data.run_directory import Outcome
+from exfm_ray.data.run_directory import read_outcome
 from exfm_ray.data.source import DaySource
 from exfm_ray.progress import Phase, day_phases, manifest_rows
 
@@ -31,8 +31,8 @@ def run_phases(experiment: Experiment, source: DaySource | None) -> list[Phase]:
 
 
 def _outcome_rows(place: Location) -> int | None:
-    return int(Outcome.model_validate_json(place.read()).line["rows"]) if place.is_file() else None
+    return int(read_outcome(place).line["rows"]) if place.is_file() else None
 
 
 def _requests(place: Location) -> int | None:
-    return int(Outcome.model_validate_json(place.read()).line["requests"]) if place.is_file() else None
+    return int(read_outcome(place).line["requests"]) if place.is_file() else None

@@ -22,7 +22,7 @@ from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.prepare import Spread, prepare
 from exfm_ray.data.run_clock import note_start, noted_command
-from exfm_ray.data.run_directory import Outcome, RunDirectory
+from exfm_ray.data.run_directory import RunDirectory, read_outcome
 from exfm_ray.data.source import most_pieces
 from exfm_ray.data.stored import Kind
 from exfm_ray.preflight import check_memory, check_recipe
@@ -178,7 +178,7 @@ def _join_feedback(experiment: Experiment) -> None:
 def _train_foundation_model(experiment: Experiment) -> None:
     from exfm_ray.train.launch import train_foundation_model
 
-    if committed(experiment.snapshots.day(experiment.fm_days[-1])) is None:
+    if experiment.lacking_snapshots:
         train_foundation_model(experiment)
 
 
@@ -220,5 +220,5 @@ def write_results(experiment: Experiment) -> None:
 
 
 def _lines(places: Sequence[Location]) -> bytes:
-    outcomes = [Outcome.model_validate_json(place.read()) for place in places]
+    outcomes = [read_outcome(place) for place in places]
     return "".join(json.dumps(outcome.line, allow_nan=False) + "\n" for outcome in outcomes).encode()

@@ -17,7 +17,7 @@ from exfm_ray.config import Chosen, StudyConfig
 from exfm_ray.data.dataset import Dataset, open_dataset
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
-from exfm_ray.data.run_directory import Outcome, RunDirectory
+from exfm_ray.data.run_directory import RunDirectory, read_outcome
 from exfm_ray.errors import UserError
 from exfm_ray.preflight import check_memory, check_recipe
 from exfm_ray.quiet import quieten
@@ -148,7 +148,7 @@ def trial_line(trial: FrozenTrial) -> dict[str, object]:
 def write_chosen(config: StudyConfig, chosen: Chosen, experiment: Experiment, run: RunDirectory) -> None:
     """The chosen point, and results.jsonl: the controls' lines and then its own."""
     places = experiment.outcome_files(list(chosen.variants(config)))
-    own = [Outcome.model_validate_json(place.read()).line for place in places]
+    own = [read_outcome(place).line for place in places]
     lines = [json.dumps(line, allow_nan=False) + "\n" for line in own]
     run.results_file.write(run.simulation.results_file.read() + "".join(lines).encode())
     run.chosen_file.write(chosen.model_dump_json(indent=1).encode())

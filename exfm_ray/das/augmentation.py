@@ -21,7 +21,7 @@ from exfm_ray.das.metrics import WindowMetrics
 from exfm_ray.das.pointer import LatestPointer, point_to
 from exfm_ray.das.window import Requests, RequestTime, head_room, measured_of
 from exfm_ray.das.wire import from_bytes, seconds_of, to_buffer
-from exfm_ray.data.commit import CommittedFile, Stopwatch, commit, committed, require, sweep
+from exfm_ray.data.commit import CommittedFile, Stopwatch, commit, committed, require
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import arrow_schema, read_rows, rebatch, write_part
@@ -81,7 +81,6 @@ def augment_day(experiment: Experiment, day: int, application: str, handle: Depl
     """
     stopwatch = Stopwatch.start()
     supervision = experiment.supervision(day)
-    sweep(supervision)
     files = require(Location(experiment.dataset).day(day)).files
     if handle is not None:
         parts = [augment_part(experiment, day, part, file, handle) for part, file in enumerate(files)]
@@ -112,14 +111,18 @@ def _on_ray_data(
 
     Raises:
         WaitError: they did not end in the recipe's time, or never began because others hold the cluster's CPUs.
+        DataError: a task found that a committed file is not as it was, in its words without Ray's account of the task.
     """
     settings = experiment.model_dump(mode="json")
 
     def augment(row: dict[str, Any]) -> dict[str, Any]:
         deployed = serve.get_app_handle(application)
         file = CommittedFile.model_validate_json(row["file"])
-        done = augment_part(Experiment.model_validate(settings), day, row["part"], file, deployed)
-        return {"part": row["part"], "done": done.model_dump_json()}
+        try:
+            done = augment_part(Experiment.model_validate(settings), day, row["part"], file, deployed)
+        except (DataError, FileNotFoundError) as error:
+            return {"part": row["part"], "done": None, "failure": str(error)}
+        return {"part": row["part"], "done": done.model_dump_json(), "failure": None}
 
     work = [{"part": part, "file": file.model_dump_json()} for part, file in enumerate(files)]
     data = ray.data.from_items(work, override_num_blocks=len(work)).map(
@@ -130,6 +133,8 @@ def _on_ray_data(
     timeout = experiment.recipe.resources.wait_timeout_seconds
     done = within(timeout, f"Ray Data's tasks that supervise day {day}", WAIT_MEND, data.take_all)
     rows = sorted(done, key=lambda row: int(row["part"]))
+    if failure := next((row["failure"] for row in rows if row["failure"] is not None), None):
+        raise DataError(failure)
     return [SupervisedPart.model_validate_json(row["done"]) for row in rows]
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from exfm_ray.config import FeedbackConfig
 from exfm_ray.das.join import END_OF_TIME, MILLISECONDS, FeedbackJoin, Joined
-from exfm_ray.data.commit import CommittedFile, Manifest, Stopwatch, commit, committed, sweep
+from exfm_ray.data.commit import CommittedFile, Manifest, Stopwatch, commit, committed
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import read_rows, write_part
@@ -42,7 +42,6 @@ def join_day(experiment: Experiment, day: int, partition: Location, manifest: Ma
     config, tasks = experiment.recipe.das.feedback, experiment.data_schema.tasks
     assert config is not None
     stopwatch = Stopwatch.start()
-    sweep(feedback)
     join = FeedbackJoin({task: config.window(task) for task in tasks})
     columns = [EVENT_ID, EVENT_TIME, *(name(task) for task in tasks for name in (label_column, delay_column))]
     labels = labels_in_time(join, read_rows(partition, columns, files=manifest.files), drop=config.late == "drop")

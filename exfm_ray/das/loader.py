@@ -66,7 +66,7 @@ class SnapshotLoader:
 
     def _load(self, day: int) -> None:
         refusal = self._refusal if self._refusal and self._refusal.snapshot_day == day else None
-        if refusal is not None and self._clock() < refusal.again_at:
+        if refusal is not None and refusal.is_fresh(self._clock()):
             self._tell(refusal.problem)
             return
         try:

@@ -15,12 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from exfm_ray.data.commit import CommittedFile
+from exfm_ray.data.commit import CommittedFile, checked
 from exfm_ray.data.location import Location
-from exfm_ray.errors import DataError, UserError
+from exfm_ray.errors import UserError
 
-CHUNK_BYTES = 8 * 1024 * 1024
-"""of the file are in memory at a time; an object store is asked once for each"""
 MOST_FILES = 8
 """are kept, those used last: what processes that were killed left behind does not add up"""
 
@@ -135,29 +133,6 @@ class NodeCache:
         with open(self.directory / f"{LOCK}{sha256[0]}", "a") as file:
             fcntl.flock(file, kind)
             yield
-
-
-def checked(source: Location, file: CommittedFile) -> Iterator[bytes]:
-    """A committed file in chunks.
-
-    Raises:
-        DataError: before the last chunk, if the bytes are not the ones that were committed.
-    """
-    system, path = source.opened()
-    digest = hashlib.sha256()
-    with system.open_input_file(path) as content:
-        if content.size() != file.bytes:
-            raise DataError(f"{source} has {content.size()} bytes, and {file.bytes} were committed")
-        left = file.bytes
-        while left:
-            chunk = content.read(min(CHUNK_BYTES, left))
-            if not chunk:
-                raise DataError(f"{source} ended {left} bytes early")
-            left -= len(chunk)
-            digest.update(chunk)
-            if not left and digest.hexdigest() != file.sha256:
-                raise DataError(f"{source} has changed since it was committed: its checksum differs")
-            yield chunk
 
 
 def _bring_to_disk(directory: Path) -> None:

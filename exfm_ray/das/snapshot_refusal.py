@@ -25,3 +25,7 @@ class SnapshotRefusal:
         """
         pause = min(2 * before.pause_seconds, LONGEST_PAUSE_SECONDS) if before else FIRST_PAUSE_SECONDS
         return cls(snapshot_day, problem, pause, now + pause)
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether it is too early to try again; never after a clock was set back to before the refusal."""
+        return self.again_at - self.pause_seconds <= now < self.again_at

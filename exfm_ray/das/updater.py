@@ -81,7 +81,7 @@ class Updater:
         if day in self._sound:
             return True
         before = self._unread.get(day)
-        if before is not None and self._clock() < before.again_at:
+        if before is not None and before.is_fresh(self._clock()):
             return False
         self._unread.pop(day, None)
         problem = f"snapshot {self._reader.snapshots.directory(day)} is passed over: "

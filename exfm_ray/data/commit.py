@@ -1,23 +1,22 @@
 """Committed directories: how partitions, side-cars, snapshots and checkpoints come to exist.
 
 A directory exists when its `manifest.json` exists. The manifest is written last, in one atomic put, and lists
-the directory's files with their sizes and checksums. Files that no manifest lists are leftovers of a
-process that died; they are ignored, and swept before the directory is written again.
-
-What lies below a `key=…` directory, in a store, may be made by several processes at once that know nothing of each
-other. There nothing is swept, for it may be somebody's who is about to commit it: whoever commits first wins, the
-others remove their own files alone, and leftovers wait until the store is cleaned.
+the directory's files with their sizes and checksums. Files that no manifest lists are leftovers of a process that died,
+or of one that still works on the same thing: a worker that was cut off from its cluster, or another run in a store. They
+are ignored, and swept once there is a manifest: then no commit but that one can happen any more. An object store cannot
+tell who commits first, so there they stay.
 """
 
+import errno
 import hashlib
 import json
 import os
-import re
 import socket
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,8 +25,9 @@ from exfm_ray.data.location import Location
 from exfm_ray.errors import DataError
 
 MANIFEST = "manifest.json"
-SHARED = re.compile(r"/key=[0-9a-f]{64}(/|$|\?)")
-"""in the path of a directory that several runs may write"""
+CHUNK_BYTES = 8 * 1024 * 1024
+"""of a file are in memory at a time while it is checked; an object store is asked once for each"""
+MEND = "delete that directory and start the same command again, which makes it anew"
 
 
 class CommittedFile(BaseModel):
@@ -136,29 +136,11 @@ def commit(
     earlier = committed(directory)
     if earlier is None:
         rows = sum(file.rows for file in files)
-        ours = Manifest(files=tuple(files), rows=rows, about=about, made=stopwatch.made(measured))
-        earlier = _first(directory, ours)
-    if is_shared(directory):
-        listed = {file.name for file in earlier.files}
-        for file in files:
-            if file.name not in listed:
-                (directory / file.name).delete()
+        own = Manifest(files=tuple(files), rows=rows, about=about, made=stopwatch.made(measured))
+        is_first = (directory / MANIFEST).write_first(own.model_dump_json(indent=1).encode())
+        earlier = own if is_first else require(directory)
     sweep(directory)
     return earlier
-
-
-def is_shared(directory: Location) -> bool:
-    """Whether processes may write it at once that know nothing of each other."""
-    return SHARED.search(directory.uri) is not None
-
-
-def _first(directory: Location, ours: Manifest) -> Manifest:
-    """Put a manifest, and say which one is there: another process's, where that was faster."""
-    place, content = directory / MANIFEST, ours.model_dump_json(indent=1).encode()
-    if not is_shared(directory):
-        place.write(content)
-        return ours
-    return ours if place.create(content) else require(directory)
 
 
 def committed(directory: Location) -> Manifest | None:
@@ -168,14 +150,16 @@ def committed(directory: Location) -> Manifest | None:
         DataError: the manifest cannot be read as one.
     """
     place = directory / MANIFEST
-    if not place.is_file():
+    try:
+        content = place.read() if place.is_file() else None
+    except FileNotFoundError:  # it is being deleted
+        content = None
+    if content is None:
         return None
     try:
-        return Manifest.model_validate_json(place.read())
-    except FileNotFoundError:  # another process deleted it meanwhile, as an older checkpoint
-        return None
+        return Manifest.model_validate_json(content)
     except ValueError as error:
-        raise DataError(f"{place} is not a manifest: {json.dumps(str(error).splitlines()[0])}") from error
+        raise DataError(f"{place} is not a manifest: {json.dumps(str(error).splitlines()[0])}; {MEND}") from error
 
 
 def require(directory: Location) -> Manifest:
@@ -187,11 +171,10 @@ def require(directory: Location) -> Manifest:
 
 
 def sweep(directory: Location) -> None:
-    """Delete the files that no manifest lists; where others may write at the same time nothing is touched."""
-    if is_shared(directory):
+    """Delete the files of a committed directory that its manifest does not list, unless another one may replace it."""
+    if not directory.is_local:
         return
-    manifest = committed(directory)
-    kept = {MANIFEST, *(file.name for file in manifest.files)} if manifest else set()
+    kept = {MANIFEST, *(file.name for file in require(directory).files)}
     for child in directory.children():
         if child.name not in kept:
             child.delete()
@@ -203,7 +186,43 @@ def read_file(directory: Location, file: CommittedFile) -> bytes:
     Raises:
         DataError: its bytes are not the ones that were committed.
     """
-    content = (directory / file.name).read()
-    if hashlib.sha256(content).hexdigest() != file.sha256:
-        raise DataError(f"{directory / file.name} has changed since it was committed: its checksum differs")
-    return content
+    return b"".join(checked(directory / file.name, file))
+
+
+def checked(place: Location, file: CommittedFile) -> Iterator[bytes]:
+    """A committed file in chunks.
+
+    Raises:
+        DataError: before the last chunk, if the bytes are not the ones that were committed.
+        FileNotFoundError: it is gone, which may pass where a network is between.
+    """
+    system, path = place.opened()
+    digest = hashlib.sha256()
+    try:
+        content = system.open_input_file(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, f"this file was committed and is gone; {MEND}", str(place)) from error
+    with content:
+        if content.size() != file.bytes:
+            raise DataError(f"{place} has {content.size()} bytes, and {file.bytes} were committed; {MEND}")
+        left = file.bytes
+        while left:
+            chunk = content.read(min(CHUNK_BYTES, left))
+            if not chunk:
+                raise DataError(f"{place} ended {left} bytes early")
+            left -= len(chunk)
+            digest.update(chunk)
+            if not left and digest.hexdigest() != file.sha256:
+                raise DataError(f"{place} has changed since it was committed: its checksum differs; {MEND}")
+            yield chunk
+
+
+@lru_cache(maxsize=4_096)
+def check_once(place: Location, file: CommittedFile) -> None:
+    """For files of which only parts are read: this process reads the whole file the first time that it is asked.
+
+    Raises:
+        DataError: its bytes are not the ones that were committed.
+    """
+    for _ in checked(place, file):
+        pass

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from exfm_ray.config import VocabularyConfig
-from exfm_ray.data.commit import Stopwatch, commit, committed, require, sweep
+from exfm_ray.data.commit import Stopwatch, commit, committed, require
 from exfm_ray.data.encode import column, elements
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.id_counts import IdCounts, Integers, ranked
@@ -49,7 +49,6 @@ def count_day(experiment: Experiment, day: int) -> None:
     count_rows(counts, Location(experiment.dataset).day(day), experiment.inputs)
     gives_rows = config.grow or day == experiment.counted_days[-1]
     after = {name: _after(before[name], counts[name], config, name, gives_rows=gives_rows) for name in names}
-    sweep(place.day(day))
     files = [write_part(place.day(day), part, _table(columns)) for part, columns in enumerate(after.values())]
     about = {
         "day": day,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from exfm_ray.config import PublicData, Recipe, VariantConfig, VerticalModelConfig
+from exfm_ray.data.commit import committed
 from exfm_ray.data.location import Location
 from exfm_ray.data.run_directory import RunDirectory, snapshot_identity
 from exfm_ray.data.stored import Kind, Stored
@@ -90,6 +91,13 @@ class Experiment(BaseModel):
     def supervising_snapshot(self, day: int) -> int:
         """The day through which the FM that supervises D(day) is trained."""
         return self.recipe.supervising_snapshot(day)
+
+    @property
+    def lacking_snapshots(self) -> list[int]:
+        """Days through which an FM is trained that is still to supervise and not published, in order."""
+        unsupervised = (day for day in self.supervised_days if committed(self.supervision(day)) is None)
+        needed = (self.supervising_snapshot(day) for day in unsupervised)
+        return [day for day in needed if committed(self.snapshots.day(day)) is None]
 
     def supervision(self, day: int) -> Location:
         own = Location(self.root) / "supervision" / self.recipe.fm.name

@@ -1,5 +1,6 @@
 """A place in a local directory or in any object store that pyarrow.fs opens."""
 
+import errno
 import os
 import uuid
 from contextlib import suppress
@@ -8,6 +9,12 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from pyarrow import fs
+
+NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)
+"""what file systems say that cannot give a file a second name"""
+
+SWEPT_AT_MOST = 3
+"""times in a row that a file which is being put may be taken for a leftover"""
 
 
 @dataclass(frozen=True)
@@ -94,37 +101,51 @@ class Location:
             with system.open_output_stream(path) as sink:
                 sink.write(content)
             return
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        staged = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
-        with open(staged, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(staged, path)
+        for _ in range(SWEPT_AT_MOST):
+            with suppress(FileNotFoundError):  # another process has committed the directory and swept it meanwhile
+                os.replace(self._staged(content), path)
+                return
+        os.replace(self._staged(content), path)
 
-    def create(self, content: bytes) -> bool:
-        """Put the whole file at once where there is none; False where there is one.
+    def write_first(self, content: bytes) -> bool:
+        """Put the whole file at once where there is none; of several writers one succeeds.
 
-        Of several processes that do so at once one succeeds; in an object store each may, and the last one's stays.
+        An object store, or a file system without links, cannot tell who is first: there the last one wins.
+
+        Returns:
+            whether this writer was first.
         """
         if not self.is_local:
-            return self._put_where_none(content)
-        staged = Location(f"{self.uri}.{uuid.uuid4().hex[:8]}.new")
-        staged.write(content)
+            self.write(content)
+            return True
+        staged = self._staged(content)
         try:
-            os.link(staged.uri, self.uri)
-        except FileExistsError:
+            os.link(staged, self.uri)
+        except (FileExistsError, FileNotFoundError):  # who was first has swept what others were about to put
             return False
-        except OSError:  # a file system without hard links, such as an object store that is mounted
-            return self._put_where_none(content)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            os.replace(staged, self.uri)
         finally:
-            staged.delete()
+            with suppress(FileNotFoundError):
+                os.unlink(staged)
         return True
 
-    def _put_where_none(self, content: bytes) -> bool:
-        if is_new := not self.is_file():
-            self.write(content)
-        return is_new
+    def _staged(self, content: bytes) -> str:
+        """A local file beside this one, its content on the disk."""
+        os.makedirs(os.path.dirname(self.uri), exist_ok=True)
+        staged = f"{self.uri}.{uuid.uuid4().hex[:8]}.tmp"
+        try:
+            with open(staged, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:  # such as a full disk, which what is half written would keep full
+            with suppress(OSError):
+                os.unlink(staged)
+            raise OSError(error.errno, error.strerror, self.uri) from error
+        return staged
 
     def delete(self) -> None:
         """Remove this file or directory with all that it holds; nothing happens where there is none."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from exfm_ray.data.commit import CommittedFile, Stopwatch, commit, committed, require, write_file
+from exfm_ray.data.commit import CommittedFile, Stopwatch, check_once, commit, committed, require, write_file
 from exfm_ray.data.location import Location
 from exfm_ray.data.parquet_form import to_parquet, with_nullable_types
 from exfm_ray.errors import DataError
@@ -120,12 +120,13 @@ def read_rows(
         files: some of the directory's files; all where it is left out.
 
     Raises:
-        DataError: a file is shorter or longer than the manifest says.
+        DataError: a file is not the one that was committed, or has not the rows that the manifest says.
     """
     chosen = require(directory).files if files is None else files
 
     def batches() -> Iterator[pa.Table]:
         for file in chosen:
+            check_once(directory / file.name, file)
             system, path = (directory / file.name).opened()
             seen = 0
             with system.open_input_file(path) as source:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
-from exfm_ray.data.commit import CommittedFile, Stopwatch, committed, require, sweep
+from exfm_ray.data.commit import CommittedFile, Stopwatch, committed, require
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import (
     SCHEMA_FILE,
@@ -84,7 +84,6 @@ def prepare(
     for day in missing:
         stopwatch = Stopwatch.start()
         directory = dataset.day(day)
-        sweep(directory)
         files = list(spread(DayWriter(source, dataset, day), range(source.parts(day))))
         commit_partition(directory, files, day, schema, stopwatch)
         on_day(day)
@@ -117,7 +116,6 @@ def _staged(source: StagedSource, work: Location, spread: Spread) -> StagedSourc
 
 def _make_piece(stage: Stage, work: Location, piece: int) -> None:
     directory = piece_directory(work, stage.name, piece)
-    sweep(directory)
     stage.make(work, piece)
     require(directory)
 

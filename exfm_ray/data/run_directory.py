@@ -9,24 +9,62 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError, computed_field, model_validator
 
 from exfm_ray.config import Recipe
 from exfm_ray.data.commit import Made
 from exfm_ray.data.location import Location
 from exfm_ray.data.prepare import WORK
 from exfm_ray.data.stored import Kind, Stored
+from exfm_ray.errors import DataError
 from exfm_ray.schema import Method
 
 
 class Outcome(BaseModel):
     """One evaluated day of one VM, method and seed, or of one cascade: its line of results.jsonl or cascade.jsonl, and
-    who evaluated it."""
+    who evaluated it.
+
+    It is written with its checksum and read with `read_outcome`, for it is a commit of its own, without a manifest.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     line: dict[str, Any]
     made: Made
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def sha256(self) -> str:
+        """Of the line."""
+        return _line_checksum(self.line)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_as_it_was_written(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "sha256" in values:
+            if values["sha256"] != _line_checksum(values.get("line")):
+                raise ValueError("its line has changed since it was written: its checksum differs")
+            return {name: value for name, value in values.items() if name != "sha256"}
+        return values
+
+
+def _line_checksum(line: Any) -> str:
+    return hashlib.sha256(json.dumps(line).encode()).hexdigest()
+
+
+def read_outcome(place: Location) -> Outcome:
+    """An evaluated day that was written.
+
+    Raises:
+        DataError: it is not as it was written.
+    """
+    try:
+        return Outcome.model_validate_json(place.read())
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise DataError(
+            f"{place} cannot be read: {reason}; delete that file and start the same command again, which makes it anew"
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from exfm_ray.data.commit import Made, require, rows_worked_on
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import committed_days
 from exfm_ray.data.run_clock import Start, read_starts
-from exfm_ray.data.run_directory import Outcome, RunDirectory, variant_name
+from exfm_ray.data.run_directory import RunDirectory, read_outcome, variant_name
 from exfm_ray.data.stored import Kind
 from exfm_ray.report.cascade import CascadeLine, read_cascade_lines
 from exfm_ray.report.results import Result, Results
@@ -135,7 +135,7 @@ def _outcome(run: RunDirectory, line: Result) -> list[DayOfWork]:
     place = run.outcome_file(line.vm, line.method, line.seed, line.eval_day)
     if not place.is_file():
         return []
-    made, name = Outcome.model_validate_json(place.read()).made, variant_name(line.vm, line.method, line.seed)
+    made, name = read_outcome(place).made, variant_name(line.vm, line.method, line.seed)
     return [DayOfWork("vm_evaluation", line.eval_day, line.rows, made, name)]
 
 
@@ -143,7 +143,7 @@ def _cascade_outcome(run: RunDirectory, line: CascadeLine) -> list[DayOfWork]:
     place = run.cascade_outcome_file(line.domain, line.method, line.seed, line.eval_day)
     if not place.is_file():
         return []
-    made = Outcome.model_validate_json(place.read()).made
+    made = read_outcome(place).made
     stages = tuple(variant_name(vm, line.method, line.seed) for vm in line.vms.values())
     return [DayOfWork("cascade", line.eval_day, line.requests, made, f"domain{line.domain}-{stages[-1]}", stages)]
 

@@ -8,7 +8,7 @@ from safetensors.torch import load, save
 from torch import nn
 from torch.optim import Optimizer
 
-from exfm_ray.data.commit import Manifest, Stopwatch, commit, committed, read_file, sweep, write_file
+from exfm_ray.data.commit import Manifest, Stopwatch, commit, committed, read_file, write_file
 from exfm_ray.data.location import Location
 from exfm_ray.data.snapshots import contiguous
 
@@ -34,7 +34,6 @@ def save_checkpoint(
         for index, state in optimizer.state_dict()["state"].items():
             tensors |= {f"{name}.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
     directory = place.day(day)
-    sweep(directory)
     file = write_file(directory, "state", ".safetensors", save(contiguous(tensors)))
     manifest = commit(directory, [file], {"day": day, **about}, stopwatch)
     for child in place.children():

@@ -53,6 +53,8 @@ def train_batch(model: Model, batch: Batch, optimizers: list[Optimizer], device:
 def train_foundation_stream(settings: dict[str, Any]) -> None:
     """The training function of the FM's Ray Train run: goes on after the last committed day.
 
+    Where a snapshot is lacking from before that day, since somebody has deleted it, the stream starts over.
+
     Args:
         settings: `experiment`, an `Experiment` as JSON values.
     """
@@ -62,6 +64,8 @@ def train_foundation_stream(settings: dict[str, Any]) -> None:
     state = latest_state(place)
     batch_rows = experiment.batch_rows(config.optimizer.batch_size)
     day_done, rows_seen = config.train_from_day - 1, 0
+    if state is not None and min(experiment.lacking_snapshots, default=day_done) < int(state[0].about["day"]):
+        state = None
     if state is not None:
         about = state[0].about
         day_done, rows_seen = int(about["day"]), int(about["rows_seen"])

@@ -9,7 +9,15 @@ from functools import partial
 from typing import Any
 
 import ray.train
-from ray.train import ControllerError, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.exceptions import RayActorError
+from ray.train import (
+    ControllerError,
+    FailureConfig,
+    RunConfig,
+    ScalingConfig,
+    TrainingFailedError,
+    WorkerGroupError,
+)
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.constants import WORKER_GROUP_START_TIMEOUT_S_ENV_VAR as START_TIMEOUT_VARIABLE
 from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
@@ -66,12 +74,37 @@ def _run(
 ) -> None:
     """Run a training function on Ray Train; where a worker dies, all start again and go on from their checkpoints.
 
+    Ray Train replaces workers, but gives up where one dies at the moment when its controller asks something of it, or
+    where the controller dies itself. Then another run takes over, as often as workers may be replaced.
+
     Args:
         workers: how many, or the fewest and the most that will do.
 
     Raises:
         WaitError: the cluster did not give what the workers need, or one of them waited in vain.
     """
+    failures = 0
+    while True:
+        try:
+            _run_once(experiment, name, function, settings, workers, gpus)
+        except WorkerGroupError as error:
+            raise _own_words(error) from error
+        except (ControllerError, RayActorError) as error:
+            failures += 1
+            if not _is_of_ray(error) or failures > experiment.recipe.resources.max_failures:
+                raise
+        else:
+            return
+
+
+def _run_once(
+    experiment: Experiment,
+    name: Starting,
+    function: Callable[[dict[str, Any]], None],
+    settings: dict[str, Any],
+    workers: int | tuple[int, int],
+    gpus: float,
+) -> None:
     resources = experiment.recipe.resources
     local = resources.mode == "local"
     scaling = ScalingConfig(
@@ -175,3 +208,16 @@ def _started(
     except WaitError as error:
         told.write(str(error).encode())
         raise
+
+
+def _is_of_ray(error: ControllerError | RayActorError) -> bool:
+    """Whether a process of the run is gone, not a mistake in the run itself."""
+    return isinstance(error, RayActorError) or isinstance(error.controller_failure, RayActorError)
+
+
+def _own_words(error: WorkerGroupError) -> Exception:
+    """What the first worker that failed raised, where that is known: Ray Train's words begin with its workers."""
+    failures = error.worker_failures
+    failure = failures[min(failures)] if failures else error
+    own = getattr(failure, "_base_exc", failure)
+    return own if isinstance(own, Exception) else error

@@ -27,7 +27,10 @@ from exfm_ray.train.optimizers import build_adapter_optimizer, build_optimizers
 
 
 class Variant:
-    """A student with its optimizers and counts; continues from its last checkpoint when built."""
+    """A student with its optimizers and counts; continues from its last checkpoint when built.
+
+    Where an evaluated day is lacking from before that checkpoint, since somebody has deleted it, it starts over.
+    """
 
     def __init__(self, experiment: Experiment, config: VariantConfig, device: torch.device) -> None:
         self.experiment, self.config, self.device = experiment, config, device
@@ -37,6 +40,8 @@ class Variant:
         self.snapshots = SnapshotDatabase(experiment.run.snapshots(name))
         self.trained: Made | None = None
         checkpoint = latest_checkpoint(self.checkpoints)
+        if checkpoint is not None and not self._is_evaluated_through(int(checkpoint.about["day"])):
+            checkpoint = None
         first = experiment.recipe.first_vm_day
         self.trained_through = first - 1 if checkpoint is None else int(checkpoint.about["day"])
         self.begin(coded(experiment, experiment.vm_traffic(self.vm), max(self.trained_through, first)))
@@ -136,6 +141,9 @@ class Variant:
     def is_evaluated(self, day: int) -> bool:
         return self.experiment.run.outcome_file(self.vm.name, self.method, self.seed, day).is_file()
 
+    def _is_evaluated_through(self, day: int) -> bool:
+        return all(self.is_evaluated(each) for each in self.experiment.supervised_days[1:] if each <= day)
+
     def write_outcome(self, eval_day: int, values: dict[str, Any], evaluated: Made) -> None:
         """Put the evaluated day's line where the run collects it; who trained for it is told by its snapshot.
 
@@ -161,4 +169,4 @@ class Variant:
             "staleness_days": recipe.fm.staleness_days,
         }
         place = self.experiment.run.outcome_file(self.vm.name, self.method, self.seed, eval_day)
-        place.write(Outcome(line=line, made=evaluated).model_dump_json(indent=1).encode())
+        place.write_first(Outcome(line=line, made=evaluated).model_dump_json(indent=1).encode())

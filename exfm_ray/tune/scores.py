@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 
 from exfm_ray.config import VariantConfig
 from exfm_ray.data.experiment import Experiment
-from exfm_ray.data.run_directory import Outcome
+from exfm_ray.data.run_directory import read_outcome
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,7 @@ def instances(experiment: Experiment, variants: Sequence[VariantConfig], days: S
     for day in days:
         for seed in dict.fromkeys(variant.seed for variant in variants):
             lines = [
-                Outcome.model_validate_json(
-                    experiment.run.outcome_file(variant.vm.name, variant.method, variant.seed, day).read()
-                ).line
+                read_outcome(experiment.run.outcome_file(variant.vm.name, variant.method, variant.seed, day)).line
                 for variant in variants
                 if variant.seed == seed
             ]

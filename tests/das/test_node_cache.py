@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from exfm_ray.das.node_cache import CHUNK_BYTES, MOST_FILES, NodeCache
-from exfm_ray.data.commit import CommittedFile, write_file
+from exfm_ray.das.node_cache import MOST_FILES, NodeCache
+from exfm_ray.data.commit import CHUNK_BYTES, CommittedFile, write_file
 from exfm_ray.data.location import Location
 from exfm_ray.errors import DataError, UserError
 from tests.s3_server import S3Server

@@ -1,18 +1,23 @@
 """Commits: all or nothing, for ever, whoever is killed when."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from exfm_ray.data.commit import (
     MANIFEST,
+    CommittedFile,
     Stopwatch,
+    check_once,
     commit,
     committed,
     read_file,
@@ -59,10 +64,11 @@ def test_leftovers_are_ignored_and_swept(place: Location) -> None:
     assert [child.name for child in place.children()] == sorted([MANIFEST, kept.name])
 
 
-def test_sweeping_what_is_not_committed_leaves_nothing(place: Location) -> None:
-    write_file(place, "part", ".bin", b"x")
-    sweep(place)
-    assert place.children() == []
+def test_what_is_not_committed_cannot_be_swept(place: Location) -> None:
+    file = write_file(place, "part", ".bin", b"of somebody who may still commit it")
+    with pytest.raises(DataError, match="is not committed"):
+        sweep(place)
+    assert [child.name for child in place.children()] == [file.name]
 
 
 def test_what_is_committed_never_changes(place: Location) -> None:
@@ -72,11 +78,49 @@ def test_what_is_committed_never_changes(place: Location) -> None:
     assert len(place.children()) == 2
 
 
-def test_changed_bytes_are_noticed(place: Location) -> None:
+def test_of_two_who_commit_at_once_one_wins_whole(place: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one, such as a worker that was cut off from its cluster, had looked before and found nothing."""
+    late = write_file(place, "part", ".bin", b"late")
+    write_first = Location.write_first
+
+    def overtaken(location: Location, content: bytes) -> bool:
+        monkeypatch.setattr(Location, "write_first", write_first)
+        commit(place, [write_file(place, "part", ".bin", b"first")], {"n": 1}, Stopwatch.start())
+        return location.write_first(content)
+
+    monkeypatch.setattr(Location, "write_first", overtaken)
+    found = commit(place, [late], {"n": 2}, Stopwatch.start())
+    assert found == require(place)
+    assert found.about == {"n": 1}
+    assert [read_file(place, file) for file in found.files] == [b"first"]
+    assert len(place.children()) == 2
+
+
+def test_who_is_swept_before_the_put_is_not_first(place: Location) -> None:
+    """The winner's sweep may take away what another one was about to put."""
+    (place / MANIFEST).write(b"the winner's")
+    assert not (place / MANIFEST).write_first(b"another one's")
+    assert (place / MANIFEST).read() == b"the winner's"
+    assert len(place.children()) == 1
+
+
+def test_a_file_system_without_links_keeps_the_last(place: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: str) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert (place / MANIFEST).write_first(b"one")
+    assert (place / MANIFEST).write_first(b"another")
+    assert (place / MANIFEST).read() == b"another"
+    assert len(place.children()) == 1
+
+
+@pytest.mark.parametrize("check", [read_file, lambda place, file: check_once(place / file.name, file)])
+def test_changed_bytes_are_noticed(place: Location, check: Callable[[Location, CommittedFile], Any]) -> None:
     file = write_file(place, "part", ".bin", b"right")
     (place / file.name).write(b"wrong")
-    with pytest.raises(DataError, match="checksum differs"):
-        read_file(place, file)
+    with pytest.raises(DataError, match="checksum differs; delete that directory"):
+        check(place, file)
 
 
 def test_a_broken_manifest_is_told(place: Location) -> None:
@@ -133,13 +177,12 @@ def test_a_killed_writer_leaves_whole_commits_or_none(tmp_path: Path, pause: flo
 KEY = "key=" + "0" * 64
 RACER = """
     import sys
-    from exfm_ray.data.commit import Stopwatch, commit, read_file, sweep, write_file
+    from exfm_ray.data.commit import Stopwatch, commit, read_file, write_file
     from exfm_ray.data.location import Location
     print("ready", flush=True)
     sys.stdin.readline()
     for day in range(1, 201):
         place = Location.of(sys.argv[1]).day(day)
-        sweep(place)
         files = [write_file(place, "part", ".bin", bytes(500), 10) for _ in range(2)]
         for file in commit(place, files, {"day": day}, Stopwatch.start()).files:
             read_file(place, file)
@@ -172,11 +215,10 @@ def test_several_processes_commit_the_same_days_of_a_store(tmp_path: Path) -> No
     assert len(makers) > 1
 
 
-def test_in_a_store_nobody_sweeps_what_others_may_be_about_to_commit(tmp_path: Path) -> None:
+def test_nobody_sweeps_what_others_may_be_about_to_commit(tmp_path: Path) -> None:
     place = Location.of(str(tmp_path / "fm" / KEY)).day(1)
     ours = write_file(place, "part", ".bin", b"ours")
     theirs = write_file(place, "part", ".bin", b"theirs")
-    sweep(place)
     first = commit(place, [theirs], {}, Stopwatch.start())
     assert commit(place, [ours], {}, Stopwatch.start()) == first
     assert {child.name for child in place.children()} == {MANIFEST, theirs.name}

@@ -183,18 +183,12 @@ def test_killed_in_the_middle_it_continues_with_the_missing_days(tmp_path: Path,
     assert not {child.name for child in open_day.children()} & {*leftovers}
 
 
-def test_leftovers_of_an_open_day_are_swept_before_it_is_written(tmp_path: Path, sources: ModuleType) -> None:
+def test_leftovers_of_an_open_day_are_swept_when_it_is_committed(tmp_path: Path, sources: ModuleType) -> None:
     dataset = Location.of(str(tmp_path / "days"))
     (dataset.day(2) / "part-00000-dead.parquet").write(b"half a file")
-    seen = []
-
-    def spread(function: Any, arguments: Any) -> list[Any]:
-        seen.append([child.name for child in dataset.day(2).children()])
-        return [function(argument) for argument in arguments]
-
-    prepare(sources.CountingSource(), dataset, spread=spread)
-    assert seen[0] == ["part-00000-dead.parquet"]
-    assert seen[1] == []
+    prepare(sources.CountingSource(), dataset)
+    assert content(dataset) == expected_content(sources.CountingSource())
+    assert not (dataset.day(2) / "part-00000-dead.parquet").is_file()
 
 
 def test_days_committed_by_others_are_kept(tmp_path: Path, sources: ModuleType) -> None:

@@ -69,10 +69,11 @@ def test_a_second_commit_changes_nothing(store: Location) -> None:
     assert len(names(place)) == 2
 
 
-def test_sweeping_what_is_not_committed_leaves_nothing(store: Location) -> None:
-    write_file(store / "a", "part", ".bin", b"x")
-    sweep(store / "a")
-    assert names(store / "a") == []
+def test_what_is_not_committed_cannot_be_swept(store: Location) -> None:
+    file = write_file(store / "a", "part", ".bin", b"x")
+    with pytest.raises(DataError, match="is not committed"):
+        sweep(store / "a")
+    assert names(store / "a") == [file.name]
 
 
 def test_published_days_are_listed_in_order(database: SnapshotDatabase, small_schema: Schema) -> None:
