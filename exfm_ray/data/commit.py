@@ -26,7 +26,7 @@ from exfm_ray.errors import DataError
 MANIFEST = "manifest.json"
 CHUNK_BYTES = 8 * 1024 * 1024
 """of a file are in memory at a time while it is checked; an object store is asked once for each"""
-MEND = "delete that directory and start the same command again, which makes it anew"
+MEND = "delete that directory and start the command that made it again, which makes anew what it needs"
 
 
 class CommittedFile(BaseModel):
@@ -166,8 +166,18 @@ def read_file(directory: Location, file: CommittedFile) -> bytes:
 
     Raises:
         DataError: its bytes are not the ones that were committed.
+        FileNotFoundError: it is gone.
     """
-    return b"".join(checked(directory / file.name, file))
+    place = directory / file.name
+    try:
+        content = place.read()
+    except FileNotFoundError as error:
+        raise _gone(place) from error
+    if len(content) != file.bytes:
+        raise _cut(place, len(content), file)
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise _changed(place)
+    return content
 
 
 def checked(place: Location, file: CommittedFile) -> Iterator[bytes]:
@@ -182,10 +192,10 @@ def checked(place: Location, file: CommittedFile) -> Iterator[bytes]:
     try:
         content = system.open_input_file(path)
     except FileNotFoundError as error:
-        raise FileNotFoundError(errno.ENOENT, f"this file was committed and is gone; {MEND}", str(place)) from error
+        raise _gone(place) from error
     with content:
         if content.size() != file.bytes:
-            raise DataError(f"{place} has {content.size()} bytes, and {file.bytes} were committed; {MEND}")
+            raise _cut(place, content.size(), file)
         left = file.bytes
         while left:
             chunk = content.read(min(CHUNK_BYTES, left))
@@ -194,8 +204,20 @@ def checked(place: Location, file: CommittedFile) -> Iterator[bytes]:
             left -= len(chunk)
             digest.update(chunk)
             if not left and digest.hexdigest() != file.sha256:
-                raise DataError(f"{place} has changed since it was committed: its checksum differs; {MEND}")
+                raise _changed(place)
             yield chunk
+
+
+def _gone(place: Location) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, f"this file was committed and is gone; {MEND}", str(place))
+
+
+def _cut(place: Location, size: int, file: CommittedFile) -> DataError:
+    return DataError(f"{place} has {size} bytes, and {file.bytes} were committed; {MEND}")
+
+
+def _changed(place: Location) -> DataError:
+    return DataError(f"{place} has changed since it was committed: its checksum differs; {MEND}")
 
 
 @lru_cache(maxsize=4_096)
