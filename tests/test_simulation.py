@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -22,7 +21,7 @@ from exfm_ray.cli import app
 from exfm_ray.config import Recipe
 from exfm_ray.data.dataset import open_dataset
 from exfm_ray.data.location import Location
-from exfm_ray.data.partitions import read_rows
+from exfm_ray.data.partitions import arrow_schema, read_rows, write_partition
 from exfm_ray.data.run_clock import read_commands
 from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.report.overlap import overlap
@@ -150,11 +149,12 @@ def test_the_future_changes_nothing(finished: Path, small_recipe: Recipe, tmp_pa
     recipe = Recipe.model_validate(small_content(methods=[method]))
     experiment = claimed(recipe, tmp_path / "run")
     shutil.copytree(finished / "days", tmp_path / "run" / "days", dirs_exist_ok=True)
-    for file in (tmp_path / "run" / "days" / "day=004").glob("*.parquet"):
-        table = pq.read_table(file)
-        index = table.schema.get_field_index("label_click")
-        turned = [1 - label for label in table["label_click"].to_pylist()]
-        pq.write_table(table.set_column(index, table.schema.field(index), pa.array(turned, pa.int8())), file)
+    dataset = experiment.run.days
+    (table,) = read_rows(dataset.day(4), arrow_schema(experiment.data_schema).names, 10**6)
+    index = table.schema.get_field_index("label_click")
+    turned = pa.array([1 - label for label in table["label_click"].to_pylist()], pa.int8())
+    dataset.day(4).delete()
+    write_partition(dataset, 4, [table.set_column(index, table.schema.field(index), turned)], experiment.data_schema)
     produce(experiment, open_dataset(recipe.data), None)
     write_results(experiment)
     ours = [line for line in lines(tmp_path / "run") if line["eval_day"] == 3]

@@ -2,8 +2,8 @@
 
 A directory exists when its `manifest.json` exists. The manifest is written last, in one atomic put, and lists
 the directory's files with their sizes and checksums. Files that no manifest lists are leftovers of a process that died
-or of one that still works on the same thing: a worker that was cut off from its cluster, or another run in a store. They
-are ignored, and swept once there is a manifest: then no commit but that one can happen any more. An object store cannot
+or of one that still works on the same thing: a worker that was cut off from its cluster, or another run in a store.
+They are ignored, and swept once there is a manifest: then no commit but that one can happen any more. An object store cannot
 tell who commits first, so there they stay.
 """
 
@@ -27,7 +27,7 @@ from exfm_ray.errors import DataError
 MANIFEST = "manifest.json"
 CHUNK_BYTES = 8 * 1024 * 1024
 """of a file are in memory at a time while it is checked; an object store is asked once for each"""
-MEND = "delete that directory and start the same command again, which makes it anew"
+MEND = "delete that directory and start the command that made it again, which makes anew what it needs"
 
 
 class CommittedFile(BaseModel):
@@ -185,8 +185,18 @@ def read_file(directory: Location, file: CommittedFile) -> bytes:
 
     Raises:
         DataError: its bytes are not the ones that were committed.
+        FileNotFoundError: it is gone.
     """
-    return b"".join(checked(directory / file.name, file))
+    place = directory / file.name
+    try:
+        content = place.read()
+    except FileNotFoundError as error:
+        raise _gone(place) from error
+    if len(content) != file.bytes:
+        raise _cut(place, len(content), file)
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise _changed(place)
+    return content
 
 
 def checked(place: Location, file: CommittedFile) -> Iterator[bytes]:
@@ -201,10 +211,10 @@ def checked(place: Location, file: CommittedFile) -> Iterator[bytes]:
     try:
         content = system.open_input_file(path)
     except FileNotFoundError as error:
-        raise FileNotFoundError(errno.ENOENT, f"this file was committed and is gone; {MEND}", str(place)) from error
+        raise _gone(place) from error
     with content:
         if content.size() != file.bytes:
-            raise DataError(f"{place} has {content.size()} bytes, and {file.bytes} were committed; {MEND}")
+            raise _cut(place, content.size(), file)
         left = file.bytes
         while left:
             chunk = content.read(min(CHUNK_BYTES, left))
@@ -213,8 +223,20 @@ def checked(place: Location, file: CommittedFile) -> Iterator[bytes]:
             left -= len(chunk)
             digest.update(chunk)
             if not left and digest.hexdigest() != file.sha256:
-                raise DataError(f"{place} has changed since it was committed: its checksum differs; {MEND}")
+                raise _changed(place)
             yield chunk
+
+
+def _gone(place: Location) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, f"this file was committed and is gone; {MEND}", str(place))
+
+
+def _cut(place: Location, size: int, file: CommittedFile) -> DataError:
+    return DataError(f"{place} has {size} bytes, and {file.bytes} were committed; {MEND}")
+
+
+def _changed(place: Location) -> DataError:
+    return DataError(f"{place} has changed since it was committed: its checksum differs; {MEND}")
 
 
 @lru_cache(maxsize=4_096)

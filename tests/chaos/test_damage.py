@@ -92,7 +92,7 @@ def test_damage_is_told_and_mended_as_it_says(
     assert not (run / "results.jsonl").exists()
     (line,) = said.stderr.strip().splitlines()
     assert str(run / name) in line
-    assert "delete that directory and start the same command again" in line
+    assert "delete that directory and start the command that made it again" in line
     shutil.rmtree(run / name)
     mended = small_run.again(run)
     assert mended.exit_code == 0, mended.stderr
