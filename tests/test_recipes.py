@@ -52,6 +52,19 @@ def test_an_fm_that_predicts_too_much_moves_kd_and_not_ah(tmp_path: Path) -> Non
         assert abs(mean["ah", seed] - mean["none", seed]) / error < 0.2, seed
 
 
+def test_a_taught_cascade_shows_better_ads(tmp_path: Path) -> None:
+    """On the means over seeds and days; likewise the ads that retrieval finds."""
+    results("cascade.yaml", tmp_path / "run")
+    value, recall = defaultdict(list), defaultdict(list)
+    for line in map(json.loads, (tmp_path / "run" / "cascade.jsonl").read_text().splitlines()):
+        value[line["method"]].append(line["value"])
+        recall[line["method"]].append(line["recall"]["retrieval"])
+        assert line["value_random"] < line["value"] < 1
+    for found in (value, recall):
+        for method in ("kd", "ah", "ah_sa"):
+            assert sum(found[method]) > sum(found["none"]), method
+
+
 @pytest.mark.ray
 def test_real_logs_twice_give_the_same_bytes(kuairand_path: Path, tmp_path: Path) -> None:
     path = f"data.path={kuairand_path}"

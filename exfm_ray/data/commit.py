@@ -3,8 +3,8 @@
 A directory exists when its `manifest.json` exists. The manifest is written last, in one atomic put, and lists
 the directory's files with their sizes and checksums. Files that no manifest lists are leftovers of a process that died
 or of one that still works on the same thing: a worker that was cut off from its cluster, or another run in a store.
-They are ignored, and swept once there is a manifest: then no commit but that one can happen any more. An object store cannot
-tell who commits first, so there they stay.
+They are ignored, and swept once there is a manifest: then no commit but that one can happen any more. An object store
+cannot tell who commits first, so there they stay.
 """
 
 import errno

@@ -21,11 +21,13 @@ def won(value: Gain | None) -> str:
 
 def cascade_sentence(config: CascadeConfig) -> str:
     """What was asked of the cascade."""
+    passing = (config.retrieved, config.early, config.shown)
+    blind = listed([f"{count / config.candidates:.4f}" for count in passing])
     return (
         f"{config.requests:,} requests per evaluated day, none of them an event of the log, each with the same "
         f"{config.candidates:,} ads to choose from: retrieval lets {config.retrieved:,} of them through, early "
-        f"{config.early:,}, and later shows {config.shown:,}. The VMs are of one method and seed, trained through the "
-        "day before."
+        f"{config.early:,}, and later shows {config.shown:,}; a blind choice would have recalls of {blind}. The VMs "
+        "are of one method and seed, trained through the day before."
     )
 
 

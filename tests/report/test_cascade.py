@@ -96,7 +96,9 @@ def test_words_tell_order_gains_and_what_is_lacking(tmp_path: Path) -> None:
     assert (gain(None), won(None)) == ("–", "–")
     assert won(report.of_stage("early", "ah").ne_gain) == "better in 2 of 2"
     config = CascadeConfig(requests=1_000, candidates=100_000)
-    assert "each with the same 100,000 ads to choose from: retrieval lets 1,000 of them" in cascade_sentence(config)
+    sentence = cascade_sentence(config)
+    assert "each with the same 100,000 ads to choose from: retrieval lets 1,000 of them" in sentence
+    assert "a blind choice would have recalls of 0.0100, 0.0010 and 0.0001." in sentence
 
 
 def test_the_page_has_table_and_figures_and_work(tmp_path: Path) -> None:
