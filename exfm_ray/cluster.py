@@ -13,6 +13,7 @@ from typing import Any
 from exfm_ray.config import Recipe, ResourcesConfig
 from exfm_ray.data.prepare import Made, Spread
 from exfm_ray.errors import UserError
+from exfm_ray.placing import Node, check_placement, room_on
 from exfm_ray.quiet import quieten
 
 CONNECT_SECONDS = 10
@@ -99,6 +100,11 @@ class SharedCluster:
         self._recipes, self._address = recipes, address
         self._is_open = False
 
+    @property
+    def outlives_command(self) -> bool:
+        """Whether it was there before, and will be there after."""
+        return self._address is not None
+
     def fleet_workers(self, recipe: Recipe, logs: Path) -> int:
         """How many workers share the VMs of one of the recipes; Ray's words go to its logs from now on.
 
@@ -139,18 +145,28 @@ class SharedCluster:
     def _workers(self, recipe: Recipe) -> int:
         # on this machine the trainer of the FM and its replica are rarely busy at once: the fleet may have every core
         alone = self._address is None
-        cpus = (os.cpu_count() or 1) + 1 + most_replicas(recipe) if alone else _cluster_cpus()
-        return fleet_workers(recipe, cpus)
+        if alone:
+            return fleet_workers(recipe, (os.cpu_count() or 1) + 1 + most_replicas(recipe))
+        nodes = _nodes(recipe.resources)
+        workers = fleet_workers(recipe, total(nodes, "CPU"))
+        if recipe.resources.fleet_workers == "auto" and recipe.resources.vm_placement.is_restricted:
+            return max(1, min(workers, room_on(recipe.resources.vm_placement, nodes)))
+        return workers
 
     def _check(self, recipe: Recipe) -> None:
         workers = self._workers(recipe)
-        needed, available = needed_cpus(recipe, workers), _cluster_cpus()
+        nodes = _nodes(recipe.resources)
+        needed, available = needed_cpus(recipe, workers), total(nodes, "CPU")
         if needed > available:
             raise UserError(
                 f"resources: the recipe needs {needed} CPUs at once but the cluster at {self._address!r} has "
                 f"{available:.0f}; lower fm_replicas, fm_replicas_most, fleet_workers or augment_tasks, or add nodes"
             )
-        check_gpus(recipe, workers, _gpus_of_nodes())
+        check_gpus(recipe, workers, [node.get("GPU", 0.0) for node in nodes])
+        replicas = most_replicas(recipe)
+        trainer = f"the FM's trainer and replicas (1 + {replicas})"
+        check_placement("fm", recipe.resources.fm_placement, 1 + replicas, trainer, nodes)
+        check_placement("vm", recipe.resources.vm_placement, workers, f"the fleet's workers ({workers})", nodes)
 
 
 @contextmanager
@@ -201,7 +217,10 @@ def serving_cluster(recipe: Recipe, address: str | None, logs: Path) -> Iterator
             _start(max(os.cpu_count() or 1, most_replicas(recipe)))
         else:
             _connect(address)
-        check_room(recipe.resources, _cluster_cpus(), _gpus_of_nodes())
+        nodes = _nodes(recipe.resources)
+        check_room(recipe.resources, total(nodes, "CPU"), [node.get("GPU", 0.0) for node in nodes])
+        replicas = recipe.resources.fm_replicas
+        check_placement("fm", recipe.resources.fm_placement, replicas, f"the FM's replicas ({replicas})", nodes)
         _quiet_ray(logs)
         yield
 
@@ -297,11 +316,18 @@ def _cluster_cpus() -> float:
     return resources.get("CPU", 0.0)
 
 
-def _gpus_of_nodes() -> list[float]:
+def _nodes(resources: ResourcesConfig) -> list[Node]:
+    """Resources of each node that is there, and of each that the recipe says may come."""
     import ray
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [float(node["Resources"].get("GPU", 0)) for node in nodes if node["Alive"]]
+    there: list[Node] = [node["Resources"] for node in nodes if node["Alive"]]
+    return there + [kind.resources() for kind in resources.coming_nodes for _ in range(kind.most)]
+
+
+def total(nodes: Sequence[Node], resource: str) -> float:
+    """Of all nodes together."""
+    return sum(node.get(resource, 0.0) for node in nodes)
 
 
 def spread(function: Callable[[int], Made], arguments: Sequence[int], /) -> Iterable[Made]:

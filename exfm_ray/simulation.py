@@ -5,7 +5,9 @@ any of them may be killed at any time, and the same command goes on from what is
 """
 
 import json
-from contextlib import closing
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 
 from rich.console import Console
@@ -24,10 +26,14 @@ from exfm_ray.progress import watching
 from exfm_ray.quiet import quieten
 from exfm_ray.run_progress import run_phases
 from exfm_ray.run_start import claim_run, holding
+from exfm_ray.shared_directory import check_shared
 from exfm_ray.together import together
 
 ROWS_WORTH_SPREADING = 2_000_000
 """per day; below that, starting processes costs more than they save"""
+
+WITHDRAW_SECONDS = 20.0
+"""for a cluster to hear that replicas are not needed any more; one that is gone does not answer"""
 
 
 def simulate(recipe: Recipe, run: RunDirectory, address: str | None, console: Console) -> None:
@@ -108,15 +114,33 @@ def produce(experiment: Experiment, data: Dataset, cluster: SharedCluster | None
         return
     assert cluster is not None, "only local mode needs no cluster"
     workers = cluster.fleet_workers(experiment.recipe, logs)
+    if cluster.outlives_command:
+        check_shared(experiment.run)
     spread: Spread = cluster.spread(logs) if is_large(experiment.recipe.data, data) else map
-    together(
-        partial(_prepare_days, experiment, data, spread),
-        partial(_count_vocabularies, experiment),
-        partial(_join_feedback, experiment),
-        partial(_train_foundation_model, experiment),
-        partial(_augment_days, experiment),
-        partial(_train_vertical_models, experiment, workers),
-    )
+    with _leaving_no_replicas(experiment, cluster):
+        together(
+            partial(_prepare_days, experiment, data, spread),
+            partial(_count_vocabularies, experiment),
+            partial(_join_feedback, experiment),
+            partial(_train_foundation_model, experiment),
+            partial(_augment_days, experiment),
+            partial(_train_vertical_models, experiment, workers),
+        )
+
+
+@contextmanager
+def _leaving_no_replicas(experiment: Experiment, cluster: SharedCluster) -> Iterator[None]:
+    """Where a step fails, the one that serves the FM is not ended; on a cluster that stays, its replicas would too."""
+    from exfm_ray.das.deployment import withdraw
+
+    try:
+        yield
+    except BaseException:
+        if cluster.outlives_command:
+            ending = threading.Thread(target=withdraw, args=(experiment,), daemon=True)
+            ending.start()
+            ending.join(WITHDRAW_SECONDS)
+        raise
 
 
 def is_large(config: DataConfig, data: Dataset) -> bool:

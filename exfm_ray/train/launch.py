@@ -8,6 +8,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from exfm_ray.config import VariantConfig
+from exfm_ray.config.placement import Placement
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.train.fleet import shares, train_fleet
 from exfm_ray.train.foundation import train_foundation_stream
@@ -16,7 +17,7 @@ from exfm_ray.train.foundation import train_foundation_stream
 def train_foundation_model(experiment: Experiment) -> None:
     """Train the FM through its last day; snapshots appear on the way."""
     settings = {"experiment": experiment.model_dump(mode="json")}
-    _run(experiment, "fm", train_foundation_stream, settings, 1, experiment.recipe.resources.gpus_per_fm)
+    _run(experiment, "fm", train_foundation_stream, settings, 1, experiment.recipe.resources.fm_placement)
 
 
 def train_vertical_models(
@@ -33,7 +34,7 @@ def train_vertical_models(
         "experiment": experiment.model_dump(mode="json"),
         "shares": [[variant.model_dump(mode="json") for variant in part] for part in parts],
     }
-    _run(experiment, "fleet", train_fleet, settings, workers, recipe.resources.gpus_per_vm)
+    _run(experiment, "fleet", train_fleet, settings, workers, recipe.resources.vm_placement)
 
 
 def _run(
@@ -42,15 +43,16 @@ def _run(
     function: Callable[[dict[str, Any]], None],
     settings: dict[str, Any],
     workers: int,
-    gpus: float,
+    placement: Placement,
 ) -> None:
     """Run a training function on Ray Train; where a worker dies, all start again and go on from their checkpoints."""
     resources = experiment.recipe.resources
     local = resources.mode == "local"
     scaling = ScalingConfig(
         num_workers=0 if local else workers,
-        use_gpu=gpus > 0,
-        resources_per_worker=None if local else {"CPU": 1, **({"GPU": gpus} if gpus else {})},
+        use_gpu=placement.gpus > 0,
+        resources_per_worker=None if local else placement.resources,
+        accelerator_type=None if local else placement.accelerator,
     )
     # a name of its own: our checkpoints carry the state, Ray Train must not look for one
     run_config = RunConfig(
