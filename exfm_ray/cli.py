@@ -20,6 +20,8 @@ prepare_app = typer.Typer(no_args_is_help=True, help="Turn raw logs into day par
 app.add_typer(prepare_app, name="prepare")
 job_app = typer.Typer(no_args_is_help=True, help="Look after what was submitted.", rich_markup_mode=None)
 app.add_typer(job_app, name="job")
+store_app = typer.Typer(no_args_is_help=True, help="What runs with --store have in common.", rich_markup_mode=None)
+app.add_typer(store_app, name="store")
 
 Address = Annotated[str | None, typer.Option(help="Ray cluster; default: one on this machine.")]
 Dashboard = Annotated[str, typer.Option("--address", metavar="URL", help="As http://HEAD:8265, Ray's job API.")]
@@ -40,32 +42,41 @@ def run(
     recipe: Annotated[str, typer.Argument(help="A recipe (YAML), such as sims/quickstart.yaml.")],
     out: Annotated[str | None, typer.Option(help="Run directory, a path or a URI; default runs/<name>.")] = None,
     edits: Edits = None,
+    set_from: Annotated[
+        str | None, typer.Option(metavar="STUDY", help="Directory of a study whose chosen point the VMs take.")
+    ] = None,
     address: Address = None,
+    store: Annotated[
+        str | None, typer.Option(help="Directory or URI where work lies that runs have in common.")
+    ] = None,
 ) -> None:
     """Run a recipe to its report. Starting the same command again goes on where it stopped."""
     with _telling() as tell:
         from exfm_ray.config import GridRecipe, TheoryRecipe
         from exfm_ray.recipe import read_any_recipe
 
-        parsed = read_any_recipe(recipe, edits or [])
+        parsed = read_any_recipe(recipe, edits or [], set_from)
         from exfm_ray.data.location import Location
         from exfm_ray.data.run_directory import RunDirectory
         from exfm_ray.report import write_report
 
         directory = RunDirectory(Location.of(out or f"runs/{parsed.name}"))
         tell.logs = directory.local_directory() / "logs"
+        common = Location.of(store) if store is not None else None
         if isinstance(parsed, TheoryRecipe):
+            if common is not None:
+                raise UserError(f"--store: {recipe} is of a theorem, which makes nothing that others use; leave it out")
             from exfm_ray.theory_run import run_theory
 
             run_theory(parsed, directory)
         elif isinstance(parsed, GridRecipe):
             from exfm_ray.grid import run_grid
 
-            run_grid(parsed, directory, address, tell.console)
+            run_grid(parsed, directory, address, tell.console, common)
         else:
             from exfm_ray.simulation import simulate
 
-            simulate(parsed, directory, address, tell.console)
+            simulate(parsed, directory, address, tell.console, common)
         page = write_report(directory)
         tell.line(f"results: {directory.results_file}")
         tell.line(f"report:  {page}")
@@ -157,6 +168,42 @@ def _write(text: str) -> None:
 
 
 @app.command()
+def tune(
+    study: Annotated[str, typer.Argument(help="A study (YAML), such as tuning/figure12.yaml.")],
+    out: Annotated[str | None, typer.Option(help="Directory of the study; default runs/<name>.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, max=1_000_000, help="Default: as the study says.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds of the search; it can go on later.")] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="SQLAlchemy URL of the trials, for several drivers; default: a file in OUT.")
+    ] = None,
+    dashboard: Annotated[bool, typer.Option("--dashboard", help="Show the trials in a browser instead.")] = False,
+    edits: Edits = None,
+    address: Address = None,
+) -> None:
+    """Search label scale, gradient scale and loss weight together. The same command goes on where it stopped."""
+    with _telling() as tell:
+        from exfm_ray.recipe import read_study
+
+        asked = [f"trials={trials}"] if trials is not None else []
+        parsed = read_study(study, [*(edits or []), *asked])
+        from exfm_ray.data.location import Location
+        from exfm_ray.data.run_directory import RunDirectory
+        from exfm_ray.report import write_report
+        from exfm_ray.study_run import begun_storage, run_study
+        from exfm_ray.tune.dashboard import show_dashboard
+
+        directory = RunDirectory(Location.of(out or f"runs/{parsed.name}"))
+        tell.logs = directory.local_directory() / "logs"
+        if dashboard:
+            show_dashboard(begun_storage(storage, directory), tell.line)
+            return
+        run_study(parsed, directory, address, tell.console, storage, timeout)
+        tell.line(f"chosen:  {directory.chosen_file}")
+        tell.line(f"trials:  {directory.trials_file}")
+        tell.line(f"report:  {write_report(directory)}")
+
+
+@app.command()
 def report(directory: Annotated[str, typer.Argument(help="Run directory.")]) -> None:
     """Write a run's report anew."""
     with _telling() as tell:
@@ -236,6 +283,33 @@ def serve(
         limits = RequestLimits(body_bytes=max_bytes, rows=max_rows, history=max_history)
         tell.logs = run.local_directory() / "logs" / "serve"
         serve_run(run, host, http, token, limits, address, collects, tell.line)
+
+
+@store_app.command("list")
+def store_list(store: Annotated[str, typer.Argument(metavar="STORE", help="The --store of a run.")]) -> None:
+    """Say what a store holds: kind, key, days, size, when it was made and last used."""
+    with _telling() as tell:
+        from exfm_ray.data.location import Location
+        from exfm_ray.store_commands import list_store
+
+        for line in list_store(Location.of(store)):
+            tell.line(line)
+
+
+@store_app.command("collect")
+def store_collect(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The --store of a run.")],
+    unused_days: Annotated[float, typer.Option(min=0, help="Since a run that uses it was begun or continued.")],
+    kind: Annotated[list[str] | None, typer.Option(help="days, vocabulary, feedback, fm or supervision.")] = None,
+    really: Annotated[bool, typer.Option("--delete", help="Without it, it is only said what would go.")] = False,
+) -> None:
+    """Delete work that no run has used for some days; runs that used it keep their results."""
+    with _telling() as tell:
+        from exfm_ray.data.location import Location
+        from exfm_ray.store_commands import collect_store
+
+        for line in collect_store(Location.of(store), unused_days, kind or [], really):
+            tell.line(line)
 
 
 @prepare_app.command("kuairand")

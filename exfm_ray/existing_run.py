@@ -23,7 +23,7 @@ def experiment_of(run: RunDirectory) -> Experiment:
         raise UserError(
             f"RUN: the days of {run.root} are not at {run.days}; let `exfm run` prepare them, or put them back"
         )
-    days = committed_days(run.days)
+    days = run.own_days("days", committed_days(run.days))
     return Experiment(
         recipe=run.recipe(),
         root=run.root.uri,
@@ -31,4 +31,5 @@ def experiment_of(run: RunDirectory) -> Experiment:
         data_schema=read_schema(run.days),
         days=max(days, default=0),
         shared_vocabulary=run.vocabulary.uri,
+        stored=run.stored,
     )

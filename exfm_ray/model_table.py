@@ -50,7 +50,7 @@ def model_costs(recipe: Recipe, history_length: int, run: RunDirectory | None = 
 def _sized(recipe: Recipe, schema: Schema, run: RunDirectory) -> Schema:
     """The schema with tables as large as the run's vocabularies: the newest ones, where they grow."""
     assert recipe.vocabulary is not None
-    days = committed_days(run.vocabulary)
+    days = run.own_days("vocabulary", committed_days(run.vocabulary))
     day = max(days, default=0) if recipe.vocabulary.grow else recipe.counted_through_day
     if day not in days:
         raise UserError(f"--run: {run.root} has not counted its vocabularies yet; let `exfm run` get that far first")

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from exfm_ray.cascade.plan import check_cascade
 from exfm_ray.config import (
     MULTI_TASK_TYPES,
     DminModel,
@@ -47,6 +48,7 @@ def check_recipe(recipe: Recipe, data: Dataset) -> None:
         _check_feedback(recipe.das.feedback, data.schema)
     if recipe.vocabulary is not None:
         _check_vocabulary(recipe, recipe.vocabulary, data.schema)
+    check_cascade(recipe)
     first, supervised = recipe.first_vm_day, recipe.first_supervised_day
     if first < supervised:
         raise UserError(

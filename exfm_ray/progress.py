@@ -99,8 +99,12 @@ class Phase:
         return f"{time.strftime('%H:%M:%S')} {', '.join(filter(None, told))}"
 
 
-def day_phases(source: DaySource, dataset: Location) -> list[Phase]:
-    """All that a preparation has to commit: the pieces of each stage, where days are still missing, and the days."""
+def day_phases(source: DaySource, dataset: Location, work: Location | None = None) -> list[Phase]:
+    """All that a preparation has to commit: the pieces of each stage, where days are still missing, and the days.
+
+    Args:
+        work: where the stages make them; left out: beside the days.
+    """
     days = Phase("prepare days", "days", [dataset.day(day) for day in range(1, source.days + 1)], manifest_rows)
     days.begin()
     if days.is_complete or not isinstance(source, StagedSource):
@@ -108,7 +112,7 @@ def day_phases(source: DaySource, dataset: Location) -> list[Phase]:
     found: list[Phase] = []
     stages = source.stages()
     for number, stage in enumerate(stages, start=1):
-        pieces = [piece_directory(dataset / WORK, stage.name, piece) for piece in range(stage.pieces)]
+        pieces = [piece_directory(work or dataset / WORK, stage.name, piece) for piece in range(stage.pieces)]
         name, before = f"stage {number} of {len(stages)} ({stage.word})", found[-1] if found else None
         found.append(Phase(name, "pieces", pieces, manifest_rows, before, PIECES_AT_ONCE))
     days.after = found[-1] if found else None

@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from exfm_ray.config import GridRecipe, Recipe, TheoryRecipe
+from exfm_ray.config import Chosen, GridRecipe, Recipe, StudyConfig, TheoryRecipe
 from exfm_ray.errors import UserError
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
 LARGEST_RECIPE_BYTES = 10 * 2**20
+CHOSEN_FILE = "chosen.json"
+"""in a study's directory"""
 
 
 def read_recipe(path: str, edits: Sequence[str] = ()) -> Recipe:
@@ -30,18 +32,39 @@ def read_recipe(path: str, edits: Sequence[str] = ()) -> Recipe:
     return recipe
 
 
-def read_any_recipe(path: str, edits: Sequence[str] = ()) -> Recipe | GridRecipe | TheoryRecipe:
+def read_any_recipe(
+    path: str, edits: Sequence[str] = (), study: str | None = None
+) -> Recipe | GridRecipe | TheoryRecipe:
     """A recipe from a YAML file, edited; one with the field `theorem` is a theorem's, one with `fms` a grid's.
+
+    Args:
+        study: the directory of one, whose chosen point the recipe's VMs take before it is edited.
 
     Raises:
         UserError: the file, an edit or a field is wrong.
     """
     content = _read_mapping(path, "RECIPE", "sims/quickstart.yaml", "name: …")
+    if study is not None:
+        apply_chosen(content, study)
     for edit in edits:
         apply_edit(content, edit)
     if "theorem" in content:
         return _validated(TheoryRecipe, content)
     return _validated(GridRecipe, content) if "fms" in content else validated(content)
+
+
+def read_study(path: str, edits: Sequence[str] = ()) -> StudyConfig:
+    """A study from a YAML file, edited. Its `recipe` is that of one simulation, or the path of it from the file on.
+
+    Raises:
+        UserError: a file, an edit or a field is wrong.
+    """
+    content = _read_mapping(path, "STUDY", "tuning/figure12.yaml", "name: …")
+    if isinstance(recipe := content.get("recipe"), str):
+        content["recipe"] = _read_mapping(str(Path(path).parent / recipe), "recipe", "sims/quickstart.yaml", "name: …")
+    for edit in edits:
+        apply_edit(content, edit)
+    return _validated(StudyConfig, content)
 
 
 def read_table_schema(path: str) -> dict[str, Any]:
@@ -127,6 +150,28 @@ def apply_edit(content: dict[str, Any], edit: str) -> None:
         raise UserError(f"--set: {path} ends in {last!r}, but what is before it is the value {place!r}")
 
 
+def apply_chosen(content: dict[str, Any], study: str) -> None:
+    """Give the VMs of a recipe the settings that a study chose for VMs of their names, in place.
+
+    Raises:
+        UserError: the directory holds no chosen point, or none for the recipe's VMs.
+    """
+    from exfm_ray.data.location import Location  # imports pyarrow, and most recipes are wrong or right without it
+
+    file = Location.of(study) / CHOSEN_FILE
+    if not file.is_file():
+        raise UserError(f"--set-from: {study} has no {CHOSEN_FILE}; name the directory of a study that has ended")
+    try:
+        chosen = Chosen.model_validate_json(file.read())
+    except ValidationError as error:
+        raise UserError(f"--set-from: {file} is not what `exfm tune` wrote: {error.errors()[0]['msg']}") from error
+    vms = [vm for vm in content.get("vms") or () if isinstance(vm, dict) and vm.get("name") in chosen.vms]
+    if not vms:
+        raise UserError(f"--set-from: {study} is of {', '.join(chosen.vms)}, and the recipe has no VM of such a name")
+    for vm in vms:
+        vm["distill"] = chosen.vms[vm["name"]].distill.model_dump()
+
+
 def _index(items: list[Any], step: str, path: str) -> int:
     names = [item.get("name") for item in items if isinstance(item, dict)]
     if step in names:
@@ -184,7 +229,7 @@ def _without_tags(loc: Sequence[Any], content: Any) -> list[Any]:
     path: list[Any] = []
     for position, step in enumerate(loc):
         is_last = position == len(loc) - 1
-        if isinstance(content, dict) and content.get("type") == step and step not in content and not is_last:
+        if isinstance(content, dict | list) and isinstance(step, str) and step not in content and not is_last:
             continue
         path.append(step)
         if isinstance(content, dict):

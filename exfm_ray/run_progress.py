@@ -1,5 +1,6 @@
 """What a run has to commit, for the display of its progress."""
 
+from exfm_ray.cascade.plan import cascade_files
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.run_directory import Outcome
@@ -14,7 +15,7 @@ def run_phases(experiment: Experiment, source: DaySource | None) -> list[Phase]:
         source: of the days; None where they are there.
     """
     vocabularies = [experiment.vocabulary.day(day) for day in experiment.counted_days]
-    feedback = [experiment.run.feedback.day(day) for day in experiment.joined_days]
+    feedback = [place for day in experiment.joined_days if (place := experiment.feedback(day)) is not None]
     fm = [experiment.snapshots.day(day) for day in experiment.fm_days]
     supervision = [experiment.supervision(day) for day in experiment.supervised_days]
     found = [
@@ -23,10 +24,15 @@ def run_phases(experiment: Experiment, source: DaySource | None) -> list[Phase]:
         Phase("train the FM", "days", fm, manifest_rows),
         Phase("supervise", "days", supervision, manifest_rows),
         Phase("train and evaluate VMs", "VM days", experiment.outcome_files(), _outcome_rows),
+        Phase("evaluate the cascades", "cascade days", cascade_files(experiment), _requests),
     ]
-    prepared = day_phases(source, Location(experiment.dataset)) if source is not None else []
+    prepared = day_phases(source, Location(experiment.dataset), experiment.run.work) if source is not None else []
     return [*prepared, *(phase for phase in found if phase.places)]
 
 
 def _outcome_rows(place: Location) -> int | None:
     return int(Outcome.model_validate_json(place.read()).line["rows"]) if place.is_file() else None
+
+
+def _requests(place: Location) -> int | None:
+    return int(Outcome.model_validate_json(place.read()).line["requests"]) if place.is_file() else None

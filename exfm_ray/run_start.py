@@ -11,9 +11,10 @@ from typing import Any
 
 import yaml
 
-from exfm_ray.config import GridRecipe, Recipe, TheoryRecipe
+from exfm_ray.config import GridRecipe, Recipe, StudyConfig, TheoryRecipe
 from exfm_ray.data.location import Location
 from exfm_ray.data.run_directory import RunDirectory
+from exfm_ray.data.stored import KINDS, Stored
 from exfm_ray.errors import UserError
 
 PACKAGES = ("exfm_ray", "numpy", "pandas", "pyarrow", "ray", "torch")
@@ -28,6 +29,8 @@ NOT_IN_RESULTS = (
     "das.pointer",
 )
 """what a continued run may change, since no result depends on it; sums over other request sizes round otherwise"""
+OF_A_STUDY = ("trials", "at_once", *(f"recipe.{path}" for path in NOT_IN_RESULTS))
+"""what a continued study may change"""
 
 
 @contextmanager
@@ -60,23 +63,26 @@ def holding(out: Location) -> Iterator[None]:
 
 def claim_run(
     run: RunDirectory,
-    recipe: Recipe | GridRecipe | TheoryRecipe,
+    recipe: Recipe | GridRecipe | TheoryRecipe | StudyConfig,
     prepared: Location | None,
     vocabulary: Location | None = None,
+    stored: Stored | None = None,
 ) -> None:
     """Write `recipe.yaml`, or check that the one there is the same but for what changes no result.
 
     Args:
         prepared: the data set, where its days are not the run's own.
         vocabulary: where the ids are counted for several runs; a run that was begun without it goes on with its own.
+        stored: what of the run lies in a store.
 
     Raises:
-        UserError: the directory holds the run of another recipe, or things that are no run.
+        UserError: the directory holds the run of another recipe, or one that uses another store, or other work in it.
     """
     content: dict[str, Any] = {
         "recipe": recipe.model_dump(mode="json"),
         "prepared": prepared.uri if prepared else None,
         "vocabulary": vocabulary.uri if vocabulary else None,
+        "stored": stored.model_dump(mode="json") if stored else None,
         "versions": {"python": python_version(), **{package: version(package) for package in PACKAGES}},
     }
     if not run.recipe_file.is_file():
@@ -88,11 +94,29 @@ def claim_run(
             raise UserError(f"--out: {run.root} holds another run: {difference}; name another directory, or delete it")
     if held["prepared"] != content["prepared"]:
         raise UserError(f"--out: {run.root} used the days at {held['prepared']}, not {content['prepared']}")
+    _check_store(run, run.stored, stored)
+
+
+def _check_store(run: RunDirectory, held: Stored | None, now: Stored | None) -> None:
+    """Raises UserError: a run would go on with other work than it began with."""
+    before, after = held.store if held else None, now.store if now else None
+    if before != after:
+        mend = f"say --store {before} again" if before else "leave --store out"
+        found = f"with --store {before}" if before else "without a store"
+        raise UserError(f"--store: {run.root} was begun {found}, not {f'with {after}' if after else 'without'}; {mend}")
+    if held is None or now is None:
+        return
+    changed = [kind for kind in KINDS if held.work.get(kind) != now.work.get(kind)]
+    if changed:
+        raise UserError(
+            f"--store: the {changed[0]} that {run.root} uses in the store came of other input files, versions or code "
+            "than there are now; bring those back, or name another --out"
+        )
 
 
 def _difference(path: str, held: Any, now: Any) -> str | None:
     """The first place where two plain values differ and it matters, in words."""
-    if path in NOT_IN_RESULTS:
+    if path in NOT_IN_RESULTS or path in OF_A_STUDY:
         return None
     if isinstance(held, dict) and isinstance(now, dict):
         fields = [*held, *(name for name in now if name not in held)]

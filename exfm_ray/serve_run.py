@@ -62,6 +62,11 @@ def serve_run(
             f"--collect: {run.root} is not finished, and goes on with its old snapshots; let `exfm run` finish it, or "
             "serve it without --collect"
         )
+    if collects and experiment.stored is not None:
+        raise UserError(
+            f"--collect: the snapshots of {run.root} lie in the store {experiment.stored.store}, where other runs may "
+            "need them; serve without --collect, and let `exfm store collect` clean the store"
+        )
     snapshots = SnapshotDatabase(experiment.snapshots)
     facts = newest_facts(experiment)
     check_host(host, has_token=token is not None)

@@ -6,27 +6,31 @@ any of them may be killed at any time, and the same command goes on from what is
 
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
+from typing import cast
 
 from rich.console import Console
 
+from exfm_ray.cascade.plan import cascade_files
 from exfm_ray.cluster import SharedCluster, check_address, machine_memory, shared_cluster
 from exfm_ray.config import DataConfig, DriftData, Recipe
 from exfm_ray.data.commit import committed
 from exfm_ray.data.dataset import Dataset, open_dataset
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
-from exfm_ray.data.prepare import WORK, Spread, prepare
+from exfm_ray.data.prepare import Spread, prepare
 from exfm_ray.data.run_directory import Outcome, RunDirectory
 from exfm_ray.data.source import most_pieces
+from exfm_ray.data.stored import Kind
 from exfm_ray.preflight import check_memory, check_recipe
 from exfm_ray.progress import watching
 from exfm_ray.quiet import quieten
 from exfm_ray.run_progress import run_phases
 from exfm_ray.run_start import claim_run, holding
 from exfm_ray.shared_directory import check_shared
+from exfm_ray.sharing import Sharing, in_turn, in_use, sharing_of
 from exfm_ray.together import together
 
 ROWS_WORTH_SPREADING = 2_000_000
@@ -36,11 +40,14 @@ WITHDRAW_SECONDS = 20.0
 """for a cluster to hear that replicas are not needed any more; one that is gone does not answer"""
 
 
-def simulate(recipe: Recipe, run: RunDirectory, address: str | None, console: Console) -> None:
+def simulate(
+    recipe: Recipe, run: RunDirectory, address: str | None, console: Console, store: Location | None = None
+) -> None:
     """Run a recipe to its results, or go on with a run that was interrupted.
 
     Args:
         address: of a Ray cluster; None starts one on this machine.
+        store: where work lies that runs have in common; None: all is in the run.
 
     Raises:
         UserError: the recipe does not fit its data or this machine, the cluster or the pointer's store does not answer,
@@ -49,10 +56,11 @@ def simulate(recipe: Recipe, run: RunDirectory, address: str | None, console: Co
     data = open_dataset(recipe.data)
     check_recipe(recipe, data)
     check_doors(recipe, address)
+    sharing = sharing_of(store, recipe.data, data)
     if address is None:
         check_memory(recipe, data, machine_memory())
     with shared_cluster((recipe,), address) as cluster:
-        simulate_on(data, recipe, run, cluster, console)
+        simulate_on(data, recipe, run, cluster, console, sharing=sharing)
 
 
 def check_doors(recipe: Recipe, address: str | None) -> None:
@@ -74,58 +82,75 @@ def simulate_on(
     cluster: SharedCluster,
     console: Console,
     vocabulary: Location | None = None,
-) -> None:
-    """`simulate`, after its checks.
+    sharing: Sharing | None = None,
+) -> Experiment:
+    """`simulate`, after its checks; returns what has run.
 
     Args:
         vocabulary: where the ids are counted for several runs; None counts them in this one.
+        sharing: the store of work that runs have in common; None: all is in the run.
     """
-    with holding(run.root):
-        claim_run(run, recipe, data.prepared, vocabulary)
-        experiment = Experiment(
-            recipe=recipe,
-            root=run.root.uri,
-            dataset=run.days.uri,
-            data_schema=data.schema,
-            days=data.days,
-            shared_vocabulary=run.vocabulary.uri,
-        )
+    experiment = Experiment(
+        recipe=recipe, root=run.root.uri, dataset=run.root.uri, data_schema=data.schema, days=data.days
+    )
+    with ExitStack() as held:
+        held.enter_context(holding(run.root))
+        if sharing is None:
+            claim_run(run, recipe, data.prepared, vocabulary)
+        else:
+            work = sharing.work(experiment)
+            claim_run(run, recipe, data.prepared, vocabulary, sharing.stored(work))
+            held.enter_context(in_use(sharing.store, work, run.root))
+        places = {"dataset": run.days.uri, "shared_vocabulary": run.vocabulary.uri, "stored": run.stored}
+        experiment = experiment.model_copy(update=places)
         with watching(run_phases(experiment, data.source), console):
             if not is_finished(experiment):
-                produce(experiment, data, cluster)
+                produce(experiment, data, cluster, partial(console.print, highlight=False, soft_wrap=True))
         write_results(experiment)
+    return experiment
 
 
-def produce(experiment: Experiment, data: Dataset, cluster: SharedCluster | None) -> None:
-    """Days → vocabularies → labels in time → FM → supervision → VMs.
+def in_silence(line: str) -> None:
+    """For callers that need no word."""
+
+
+def produce(
+    experiment: Experiment, data: Dataset, cluster: SharedCluster | None, tell: Callable[[str], None] = in_silence
+) -> None:
+    """Days → vocabularies → labels in time → FM → supervision → VMs → cascades of VMs.
 
     Args:
         cluster: None where the recipe asks for local mode.
+        tell: says a line to the user.
     """
     logs = experiment.run.local_directory() / "logs"
     quieten(logs)
-    if experiment.recipe.resources.mode == "local":
-        _prepare_days(experiment, data, map)
-        _count_vocabularies(experiment)
-        _join_feedback(experiment)
-        _train_foundation_model(experiment)
-        _augment_days(experiment)
-        _train_vertical_models(experiment, workers=1)
-        return
-    assert cluster is not None, "only local mode needs no cluster"
-    workers = cluster.fleet_workers(experiment.recipe, logs)
-    if cluster.outlives_command:
-        check_shared(experiment.run)
-    spread: Spread = cluster.spread(logs) if is_large(experiment.recipe.data, data) else map
-    with _leaving_no_replicas(experiment, cluster):
-        together(
-            partial(_prepare_days, experiment, data, spread),
-            partial(_count_vocabularies, experiment),
-            partial(_join_feedback, experiment),
-            partial(_train_foundation_model, experiment),
-            partial(_augment_days, experiment),
-            partial(_train_vertical_models, experiment, workers),
-        )
+    is_local, workers, spread = experiment.recipe.resources.mode == "local", 1, cast(Spread, map)
+    everywhere = spread
+    if not is_local:
+        assert cluster is not None, "only local mode needs no cluster"
+        workers = cluster.fleet_workers(experiment.recipe, logs)
+        everywhere = cluster.spread(logs)
+        if cluster.outlives_command:
+            check_shared(experiment.run)
+        spread = everywhere if is_large(experiment.recipe.data, data) else map
+    common: dict[Kind, Callable[[], None]] = {
+        "days": partial(_prepare_days, experiment, data, spread),
+        "vocabulary": partial(_count_vocabularies, experiment),
+        "feedback": partial(_join_feedback, experiment),
+        "fm": partial(_train_foundation_model, experiment),
+        "supervision": partial(_augment_days, experiment),
+    }
+    steps = [partial(in_turn, experiment, kind, tell, step) for kind, step in common.items()]
+    steps.append(partial(_train_vertical_models, experiment, workers))
+    if is_local:
+        for step in steps:
+            step()
+    else:
+        assert cluster is not None, "only local mode needs no cluster"
+        with _leaving_no_replicas(experiment, cluster):
+            together(*steps)
+    _evaluate_cascades(experiment, everywhere)
 
 
 @contextmanager
@@ -152,9 +177,9 @@ def is_large(config: DataConfig, data: Dataset) -> bool:
 
 def _prepare_days(experiment: Experiment, data: Dataset, spread: Spread) -> None:
     if data.source is not None:
-        dataset = Location(experiment.dataset)
-        prepare(data.source, dataset, spread=spread)
-        (dataset / WORK).delete()
+        work = experiment.run.work
+        prepare(data.source, Location(experiment.dataset), spread=spread, work=work)
+        work.delete()
 
 
 def _count_vocabularies(experiment: Experiment) -> None:
@@ -191,16 +216,28 @@ def _augment_days(experiment: Experiment) -> None:
 def _train_vertical_models(experiment: Experiment, workers: int) -> None:
     from exfm_ray.train.launch import train_vertical_models
 
-    train_vertical_models(experiment, workers)
+    if not all(place.is_file() for place in experiment.outcome_files()):
+        train_vertical_models(experiment, workers)
+
+
+def _evaluate_cascades(experiment: Experiment, spread: Spread) -> None:
+    from exfm_ray.cascade.evaluate import evaluate_cascades
+
+    evaluate_cascades(experiment, spread)
 
 
 def is_finished(experiment: Experiment) -> bool:
-    """Whether every line of results.jsonl has been made."""
-    return all(place.is_file() for place in experiment.outcome_files())
+    """Whether every line of results.jsonl and of cascade.jsonl has been made."""
+    return all(place.is_file() for place in [*experiment.outcome_files(), *cascade_files(experiment)])
 
 
 def write_results(experiment: Experiment) -> None:
-    """Collect the evaluated days into results.jsonl; the same lines give the same bytes."""
-    outcomes = [Outcome.model_validate_json(place.read()) for place in experiment.outcome_files()]
-    lines = [json.dumps(outcome.line, allow_nan=False) + "\n" for outcome in outcomes]
-    experiment.run.results_file.write("".join(lines).encode())
+    """Collect the evaluated days into results.jsonl and cascade.jsonl; the same lines give the same bytes."""
+    experiment.run.results_file.write(_lines(experiment.outcome_files()))
+    if of_cascades := cascade_files(experiment):
+        experiment.run.cascade_file.write(_lines(of_cascades))
+
+
+def _lines(places: Sequence[Location]) -> bytes:
+    outcomes = [Outcome.model_validate_json(place.read()) for place in places]
+    return "".join(json.dumps(outcome.line, allow_nan=False) + "\n" for outcome in outcomes).encode()

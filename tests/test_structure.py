@@ -16,6 +16,7 @@ LAYERS = [
     {"data"},
     {"distill"},
     {
+        "cascade",
         "das",
         "train",
         "tune",
@@ -27,6 +28,8 @@ LAYERS = [
         "run_progress",
         "run_start",
         "shared_directory",
+        "sharing",
+        "store_commands",
         "prepare_log",
         "model_table",
         "existing_run",
@@ -36,11 +39,12 @@ LAYERS = [
         "simulation",
         "grid",
         "theory_run",
+        "study_run",
     },
     {"report", "jobs"},
     {"cli"},
 ]
-RAY_FREE = {"models", "theory", "distill", "metrics", "data", "config", "schema", "errors", "report"}
+RAY_FREE = {"cascade", "models", "theory", "distill", "metrics", "data", "config", "schema", "errors", "report"}
 
 
 def room(path: Path) -> str:

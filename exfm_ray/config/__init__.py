@@ -5,6 +5,8 @@ No import here is slow, so that a wrong recipe is told at once.
 """
 
 from exfm_ray.config.amazon import AmazonData
+from exfm_ray.config.cascade import CascadeConfig
+from exfm_ray.config.chosen import Chosen, ChosenSetting
 from exfm_ray.config.data import DataConfig, DriftData, KuaiRandData, PartitionsData, RawLogData
 from exfm_ray.config.feedback import FeedbackConfig
 from exfm_ray.config.kuaivideo import KuaiVideoData
@@ -40,6 +42,7 @@ from exfm_ray.config.recipe import (
     VariantConfig,
     VerticalModelConfig,
 )
+from exfm_ray.config.study import Choices, Range, StudyConfig
 from exfm_ray.config.table import (
     CategoricalColumn,
     CsvData,
@@ -58,7 +61,11 @@ __all__ = [
     "STREAM_FIELDS",
     "AdapterConfig",
     "AmazonData",
+    "CascadeConfig",
     "CategoricalColumn",
+    "Choices",
+    "Chosen",
+    "ChosenSetting",
     "CsvData",
     "DasConfig",
     "DataConfig",
@@ -87,11 +94,13 @@ __all__ = [
     "ParquetData",
     "PartitionsData",
     "PublicData",
+    "Range",
     "RawLogData",
     "Recipe",
     "ResourcesConfig",
     "SequenceColumn",
     "SharedDistillConfig",
+    "StudyConfig",
     "TableData",
     "TaobaoData",
     "Theorem31",

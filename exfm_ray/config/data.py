@@ -30,6 +30,11 @@ class DriftData(Section):
     parts_per_day: int = Field(default=4, ge=1, le=100_000, description="time slices, each generated on its own")
     users: int = Field(default=30_000, ge=100, le=10**9)
     ads: int = Field(default=3_000, ge=10, le=10**8)
+    selection: Literal["best_of", "cascade"] = Field(
+        default="best_of",
+        description="how the log chose the ads of a stage's rows. best_of: the best of 1, 3, 8 by one noisy score; "
+        "cascade: out of what the stage before let through (data/drift_selection.py)",
+    )
     base_logit: float = Field(default=-5.9, ge=-15, le=5, description="-5.9 gives click rates of 1 to 3 percent")
 
     @field_validator("stages", "tasks")

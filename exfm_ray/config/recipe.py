@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from exfm_ray.config.cascade import CascadeConfig
 from exfm_ray.config.data import DataConfig
 from exfm_ray.config.feedback import FeedbackConfig
 from exfm_ray.config.models import DcnV2Model, DeepFamModel, ModelConfig
@@ -116,6 +117,9 @@ class EvaluateConfig(Section):
         ge=1,
         description="first day that VMs train on, all methods alike; left out: the first supervised, or 5 with windows",
     )
+    cascade: CascadeConfig | None = Field(
+        default=None, description="also what the VMs of three stages show together; left out: each VM alone"
+    )
 
 
 class DasConfig(Section):
@@ -158,6 +162,12 @@ class ResourcesConfig(Section):
     fleet_workers: int | Literal["auto"] = Field(
         default="auto", description="Ray Train workers that share the VMs' variants (methods, seeds)"
     )
+    fleet_workers_least: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="with which the fleet starts and goes on while nodes are missing; left out: waits for all",
+    )
     augment_tasks: int = Field(default=1, ge=1, le=4_096, description="Ray Data tasks at once")
     gpus_per_fm: float = Field(default=0, ge=0)
     gpus_per_vm: float = Field(default=0, ge=0, description="per fleet worker")
@@ -171,6 +181,9 @@ class ResourcesConfig(Section):
     vm_nodes: Name | None = Field(default=None, description="the same for the fleet's workers, such as spot")
     coming_nodes: tuple[ComingNodes, ...] = Field(
         default=(), description="that the cluster's autoscaler may add: a recipe that needs them is not refused"
+    )
+    kept_gib: float = Field(
+        default=2.0, ge=0, description="memory in which a fleet worker keeps VMs between their days; others are reread"
     )
     max_failures: int = Field(default=3, ge=0, le=100, description="restarts of a Ray Train run")
     wait_timeout_seconds: Positive = Field(default=3_600.0, description="wait of one step for the step before it")
@@ -214,6 +227,9 @@ class ResourcesConfig(Section):
             raise ValueError(
                 f"fm_replicas_most {self.fm_replicas_most} is less than fm_replicas {self.fm_replicas}; raise it"
             )
+        least, workers = self.fleet_workers_least, self.fleet_workers
+        if least is not None and workers != "auto" and least > workers:
+            raise ValueError(f"fleet_workers_least {least} is more than fleet_workers {workers}; lower it")
         return self
 
 
@@ -325,6 +341,12 @@ class GridRecipe(SimulationSections):
     @model_validator(mode="after")
     def _check_names(self) -> Self:
         _each_once([vm.name for vm in self.vms] + [fm.name for fm in self.fms], "fms and vms")
+        return self
+
+    @model_validator(mode="after")
+    def _has_no_cascade(self) -> Self:
+        if self.evaluate.cascade is not None:
+            raise ValueError("evaluate.cascade is for a recipe with one FM; leave it out, or give fm in place of fms")
         return self
 
     def simulations(self) -> tuple[Recipe, ...]:

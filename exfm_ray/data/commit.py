@@ -3,11 +3,16 @@
 A directory exists when its `manifest.json` exists. The manifest is written last, in one atomic put, and lists
 the directory's files with their sizes and checksums. Files that no manifest lists are leftovers of a
 process that died; they are ignored, and swept before the directory is written again.
+
+What lies below a `key=…` directory, in a store, may be made by several processes at once that know nothing of each
+other. There nothing is swept, for it may be somebody's who is about to commit it: whoever commits first wins, the
+others remove their own files alone, and leftovers wait until the store is cleaned.
 """
 
 import hashlib
 import json
 import os
+import re
 import socket
 import time
 import uuid
@@ -21,6 +26,8 @@ from exfm_ray.data.location import Location
 from exfm_ray.errors import DataError
 
 MANIFEST = "manifest.json"
+SHARED = re.compile(r"/key=[0-9a-f]{64}(/|$|\?)")
+"""in the path of a directory that several runs may write"""
 
 
 class CommittedFile(BaseModel):
@@ -113,10 +120,29 @@ def commit(
     earlier = committed(directory)
     if earlier is None:
         rows = sum(file.rows for file in files)
-        earlier = Manifest(files=tuple(files), rows=rows, about=about, made=stopwatch.made(measured))
-        (directory / MANIFEST).write(earlier.model_dump_json(indent=1).encode())
+        ours = Manifest(files=tuple(files), rows=rows, about=about, made=stopwatch.made(measured))
+        earlier = _first(directory, ours)
+    if is_shared(directory):
+        listed = {file.name for file in earlier.files}
+        for file in files:
+            if file.name not in listed:
+                (directory / file.name).delete()
     sweep(directory)
     return earlier
+
+
+def is_shared(directory: Location) -> bool:
+    """Whether processes may write it at once that know nothing of each other."""
+    return SHARED.search(directory.uri) is not None
+
+
+def _first(directory: Location, ours: Manifest) -> Manifest:
+    """Put a manifest, and say which one is there: another process's, where that was faster."""
+    place, content = directory / MANIFEST, ours.model_dump_json(indent=1).encode()
+    if not is_shared(directory):
+        place.write(content)
+        return ours
+    return ours if place.create(content) else require(directory)
 
 
 def committed(directory: Location) -> Manifest | None:
@@ -130,6 +156,8 @@ def committed(directory: Location) -> Manifest | None:
         return None
     try:
         return Manifest.model_validate_json(place.read())
+    except FileNotFoundError:  # another process deleted it meanwhile, as an older checkpoint
+        return None
     except ValueError as error:
         raise DataError(f"{place} is not a manifest: {json.dumps(str(error).splitlines()[0])}") from error
 
@@ -143,7 +171,9 @@ def require(directory: Location) -> Manifest:
 
 
 def sweep(directory: Location) -> None:
-    """Delete the files that no manifest lists."""
+    """Delete the files that no manifest lists; where others may write at the same time nothing is touched."""
+    if is_shared(directory):
+        return
     manifest = committed(directory)
     kept = {MANIFEST, *(file.name for file in manifest.files)} if manifest else set()
     for child in directory.children():

@@ -14,7 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from exfm_ray.config import DriftData
-from exfm_ray.data.drift_events import SERVICE_FEATURES, Cell, event_columns
+from exfm_ray.data.drift_cell import Cell
+from exfm_ray.data.drift_events import SERVICE_FEATURES, event_columns
 from exfm_ray.data.drift_tables import MILLISECONDS_PER_DAY, MOST_SEEN
 from exfm_ray.data.drift_world import (
     AD_LIFE,
@@ -124,7 +125,7 @@ def _sorted_table(chunks: list[dict[str, NDArray[np.generic]]], schema: Schema) 
 
 
 def _categorical_features(config: DriftData) -> Iterator[Feature]:
-    """Thirteen fields, of which a VM reads ten; `service` is the domain, which is constant to a VM."""
+    """Of which a VM reads ten; `service` is the domain, which is constant to a VM, and so is the stage."""
     advertisers = -(-config.ads // ADS_PER_ADVERTISER)
     yield Feature(name="user_id", kind="categorical", rows=USER_TABLE_ROWS * config.users)
     yield Feature(name="ad_id", kind="categorical", rows=AD_TABLE_ROWS * config.ads)
@@ -142,6 +143,9 @@ def _categorical_features(config: DriftData) -> Iterator[Feature]:
         ("service", config.domains, True),
     ):
         yield Feature(name=name, kind="categorical", rows=rows, encoding="identity", fm_only=fm_only)
+    if config.selection == "cascade":  # whose stages select so strongly that equal features click at unequal rates
+        rows = len(config.stages)
+        yield Feature(name="stage_id", kind="categorical", rows=rows, encoding="identity", fm_only=True)
 
 
 def _numeric_features() -> Iterator[Feature]:

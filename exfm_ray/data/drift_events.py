@@ -3,23 +3,21 @@
 The probability that a feedback is drawn from is kept beside it as its truth.
 """
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exfm_ray.config import DriftData
+from exfm_ray.data.drift_cell import Cell
+from exfm_ray.data.drift_selection import Fondness, shown_ad, slot_of_rank
 from exfm_ray.data.drift_tables import (
     MILLISECONDS_PER_DAY,
     cosine,
     frequency,
     log_uniform,
     normal,
-    share_before,
     sigmoid,
-    time_of_day,
     zipf_rank,
 )
 from exfm_ray.data.drift_world import (
@@ -32,34 +30,22 @@ from exfm_ray.data.drift_world import (
     Climate,
     Users,
     climate,
-    find_ads,
     find_users,
 )
-from exfm_ray.data.hashing import Draws, Floats, Integers, fraction, key
+from exfm_ray.data.hashing import Draws, Floats, Integers
 from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, STAGE, delay_column, label_column, truth_column
 
 MILLISECONDS_PER_HOUR = 3_600_000
 SERVICE_FEATURES = 2
 
-CANDIDATES = {"retrieval": 1, "early": 3, "later": 8}
-"""Ads that a stage chooses the best of, by a noisy score: three distributions of the same traffic."""
-SCORE_NOISE_SD = 1.5
-USER_ZIPF_ROOT, AD_ZIPF_ROOT = 5, 10
-"""Zipf exponents 1 - 1/5 = 0.8 and 1 - 1/10 = 0.9."""
-CANDIDATE_BITS = 32
-"""Leading bits of a candidate's word that choose the ad."""
-GOLDEN_SECTION = 0.618
-"""Popularity ranks lie this share of all slots apart, so that neighbours in rank are none in slot."""
+USER_ZIPF_ROOT = 5
+"""Zipf exponent 1 - 1/5 = 0.8."""
 
 HOUR_HEIGHT, HOUR_PEAK = 0.15, 20
 SERVICE_WEIGHT, SERVICE_PRODUCT = 0.4, 0.5
 FREQUENCY_WEIGHT = 0.15
 CLUSTER_ERROR = 0.2
 """Share of events that show a wrong cluster."""
-
-
-Fondness = Callable[[Integers, Integers], Floats]
-"""(users' ids, ads' categories) → (n,) what else is in their liking"""
 
 
 @dataclass(frozen=True)
@@ -78,116 +64,83 @@ DELAYS = {"click": (5, 5_400), "like": (5, 1_800), "conversion": (300, 86_400)}
 
 
 @dataclass(frozen=True)
-class Cell:
-    """All events of one day, domain and stage, numbered in the order of their times."""
-
-    day: int
-    domain: int
-    stage: int
-    count: int
-    first_event_id: int
-
-    def draws(self, config: DriftData, events: Integers) -> Draws:
-        """The random quantities of these events of the cell."""
-        return Draws.of(events, config.seed, "event", self.day, self.domain, config.stages[self.stage])
-
-    def times(self, draws: Draws, events: Integers) -> Integers:
-        """(n,) milliseconds of the day: event i falls into the i-th of `count` equal shares of the day's traffic."""
-        return time_of_day((events + draws.uniform("time")) / self.count)
-
-    def first_at(self, config: DriftData, millisecond: int) -> int:
-        """The first event at or after a time of the day; `count` where there is none."""
-        guess = math.floor(share_before(millisecond) * self.count)
-        near = np.arange(max(guess - 3, 0), min(guess + 4, self.count))  # the guess is off by one and by rounding
-        before = self.times(self.draws(config, near), near) < millisecond
-        return max(guess - 3, 0) + int(np.count_nonzero(before))
-
-
-@dataclass(frozen=True)
-class Impressions:
-    """Events before their feedback: rows of the day's tables, and what was seen. All (n,) but where said."""
+class Visits:
+    """Users who are there to see an ad. All (n,) but where said."""
 
     draws: Draws
     users: Users
     user: Integers
     """rows of `users`"""
-    ads: Ads
-    ad: Integers
-    """rows of `ads`"""
-    liking: Floats
-    """what the user, the category and the ad itself add to the logit"""
     hour: Integers
     frequency: Integers
     service: Floats
     """(SERVICE_FEATURES, n)"""
 
+    def only(self, rows: Integers) -> "Visits":
+        """Some of them; a row may come more than once."""
+        return Visits(
+            draws=self.draws.only(rows),
+            users=self.users,
+            user=self.user.take(rows),
+            hour=self.hour.take(rows),
+            frequency=self.frequency.take(rows),
+            service=self.service.take(rows, axis=1),
+        )
 
-def slot_of_rank(rank: Integers, count: int, *kind: int | str) -> Integers:
-    """Where the entity of a popularity rank lives: a bijection of [0, count) that `kind` (seed, domain) rotates."""
-    step = max(int(count * GOLDEN_SECTION), 1)
-    while math.gcd(step, count) > 1:
-        step += 1
-    place = rank * step + int(key(*kind)) % count
-    return place - place // count * count  # numpy divides by a scalar faster than it takes remainders
+    def shown(self, ads: Ads, ad: Integers, liking: Floats) -> "Impressions":
+        """An ad each.
+
+        Args:
+            ad: rows of `ads`.
+            liking: of the ad by the user.
+        """
+        return Impressions(
+            draws=self.draws,
+            users=self.users,
+            user=self.user,
+            hour=self.hour,
+            frequency=self.frequency,
+            service=self.service,
+            ads=ads,
+            ad=ad,
+            liking=liking,
+        )
 
 
-def best_ad(
-    config: DriftData,
-    cell: Cell,
-    draws: Draws,
-    users: Users,
-    user: Integers,
-    affinity: Floats,
-    fondness: Fondness | None = None,
-) -> tuple[Ads, Integers, Floats]:
-    """The ad table, each event's row in it (n,) and its liking (n,): the best candidate by a noisy score."""
-    fond_users = users.id.take(user) if fondness else None
-    candidates = CANDIDATES[config.stages[cell.stage]]
-    words = [draws.words("candidate", index) for index in range(candidates)]
-    slots = np.empty((candidates, len(user)), dtype=np.int64)
-    for index in range(candidates):
-        rank = zipf_rank(fraction(words[index], CANDIDATE_BITS), config.ads, AD_ZIPF_ROOT)
-        slots[index] = slot_of_rank(rank, config.ads, config.seed, "ad popularity", cell.domain)
-    ads, rows = find_ads(config, cell.day, slots)
-    taste = [users.factors[k].take(user) * (1 / math.sqrt(FACTORS)) for k in range(FACTORS)]
-    cluster = users.cluster.take(user) * CATEGORIES
-    best = rows[0]
-    best_liking = np.empty(len(user))
-    best_score = np.full(len(user), -np.inf)
-    for row, word in zip(rows, words, strict=True):
-        liking = ads.quality.take(row) + affinity.take(cluster + ads.category.take(row))
-        for k in range(FACTORS):
-            liking += taste[k] * ads.factors[k].take(row)
-        if fondness is not None and fond_users is not None:
-            liking += fondness(fond_users, ads.category.take(row))
-        score = liking + SCORE_NOISE_SD * normal(word << np.uint64(CANDIDATE_BITS))
-        better = score > best_score
-        best = np.where(better, row, best)
-        best_liking = np.where(better, liking, best_liking)
-        best_score = np.maximum(best_score, score)
-    return ads, best, best_liking
+@dataclass(frozen=True)
+class Impressions(Visits):
+    """Events before their feedback: rows of the day's tables, and what was seen. All (n,) but where said."""
+
+    ads: Ads
+    ad: Integers
+    """rows of `ads`"""
+    liking: Floats
+    """what the user, the category and the ad itself add to the logit"""
+
+
+def visits(config: DriftData, cell: Cell, draws: Draws, time: Integers) -> Visits:
+    """Those of these draws to the cell's domain; time: (n,) milliseconds of the day."""
+    rank = zipf_rank(draws.uniform("user"), config.users, USER_ZIPF_ROOT)
+    slots = slot_of_rank(rank, config.users, config.seed, "user popularity", cell.domain)
+    users, user = find_users(config, cell.day, slots)
+    service = draws.words("service")
+    return Visits(
+        draws=draws,
+        users=users,
+        user=user,
+        hour=time // MILLISECONDS_PER_HOUR,
+        frequency=frequency(draws.words("frequency"), users.heavy.take(user)),
+        service=np.stack([normal(service, place) for place in range(SERVICE_FEATURES)]),
+    )
 
 
 def impressions(
     config: DriftData, cell: Cell, draws: Draws, time: Integers, fondness: Fondness | None = None
 ) -> Impressions:
     """The cell's events of these draws; time: (n,) milliseconds of the day."""
-    rank = zipf_rank(draws.uniform("user"), config.users, USER_ZIPF_ROOT)
-    slots = slot_of_rank(rank, config.users, config.seed, "user popularity", cell.domain)
-    users, user = find_users(config, cell.day, slots)
-    ads, ad, liking = best_ad(config, cell, draws, users, user, climate(config, cell.day).affinity, fondness)
-    service = draws.words("service")
-    return Impressions(
-        draws=draws,
-        users=users,
-        user=user,
-        ads=ads,
-        ad=ad,
-        liking=liking,
-        hour=time // MILLISECONDS_PER_HOUR,
-        frequency=frequency(draws.words("frequency"), users.heavy.take(user)),
-        service=np.stack([normal(service, place) for place in range(SERVICE_FEATURES)]),
-    )
+    there = visits(config, cell, draws, time)
+    affinity = climate(config, cell.day).affinity
+    return there.shown(*shown_ad(config, cell, draws, there.users, there.user, affinity, fondness))
 
 
 def click_terms(seen: Impressions, cell: Cell, today: Climate) -> Floats:
@@ -273,6 +226,7 @@ def features(seen: Impressions, cell: Cell) -> dict[str, NDArray[np.generic]]:
         "ad_age": ads.age.take(ad),
         "frequency": seen.frequency,
         "service": np.full(len(user), cell.domain, dtype=np.int64),
+        "stage_id": np.full(len(user), cell.stage, dtype=np.int64),
     }
     for index in range(SERVICE_FEATURES):
         columns[f"service_feature_{index}"] = seen.service[index].astype(np.float32)

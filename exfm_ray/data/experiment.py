@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from exfm_ray.config import PublicData, Recipe, VariantConfig, VerticalModelConfig
 from exfm_ray.data.location import Location
 from exfm_ray.data.run_directory import RunDirectory, snapshot_identity
+from exfm_ray.data.stored import Kind, Stored
 from exfm_ray.data.traffic import Traffic
 from exfm_ray.schema import Schema
 
@@ -28,6 +29,8 @@ class Experiment(BaseModel):
     days: int
     shared_vocabulary: str | None = None
     """where the vocabularies of several runs are; None: in the run"""
+    stored: Stored | None = None
+    """the work that lies in a store; None: all in the run"""
 
     @property
     def run(self) -> RunDirectory:
@@ -51,7 +54,18 @@ class Experiment(BaseModel):
     @property
     def snapshots(self) -> Location:
         """The FM's snapshot database."""
-        return self.run.snapshots(self.recipe.fm.name)
+        return self._fm_home.snapshots(self.recipe.fm.name)
+
+    @property
+    def fm_checkpoints(self) -> Location:
+        return self._fm_home.checkpoints(self.recipe.fm.name)
+
+    @property
+    def _fm_home(self) -> RunDirectory:
+        return RunDirectory(self._in_store("fm") or Location(self.root))
+
+    def _in_store(self, kind: Kind) -> Location | None:
+        return self.stored.place(kind) if self.stored is not None else None
 
     def snapshot_identity(self, day: int) -> str:
         """How supervision names FM(day)."""
@@ -82,11 +96,14 @@ class Experiment(BaseModel):
         return day - 1 - self.recipe.fm.staleness_days
 
     def supervision(self, day: int) -> Location:
-        return self.run.supervision(self.recipe.fm.name, day)
+        own = Location(self.root) / "supervision" / self.recipe.fm.name
+        return (self._in_store("supervision") or own).day(day)
 
     def feedback(self, day: int) -> Location | None:
         """The labels that models train on; None where they are those of the partition, complete."""
-        return self.run.feedback.day(day) if self.recipe.das.feedback is not None else None
+        if self.recipe.das.feedback is None:
+            return None
+        return (self._in_store("feedback") or Location(self.root) / "feedback").day(day)
 
     @property
     def joined_days(self) -> list[int]:

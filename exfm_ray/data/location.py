@@ -102,6 +102,30 @@ class Location:
             os.fsync(file.fileno())
         os.replace(staged, path)
 
+    def create(self, content: bytes) -> bool:
+        """Put the whole file at once where there is none; False where there is one.
+
+        Of several processes that do so at once one succeeds; in an object store each may, and the last one's stays.
+        """
+        if not self.is_local:
+            return self._put_where_none(content)
+        staged = Location(f"{self.uri}.{uuid.uuid4().hex[:8]}.new")
+        staged.write(content)
+        try:
+            os.link(staged.uri, self.uri)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links, such as an object store that is mounted
+            return self._put_where_none(content)
+        finally:
+            staged.delete()
+        return True
+
+    def _put_where_none(self, content: bytes) -> bool:
+        if is_new := not self.is_file():
+            self.write(content)
+        return is_new
+
     def delete(self) -> None:
         """Remove this file or directory with all that it holds; nothing happens where there is none."""
         system, path = self.opened()

@@ -52,7 +52,12 @@ def ignore_day(day: int) -> None:
 
 
 def prepare(
-    source: DaySource, dataset: Location, *, on_day: Callable[[int], None] = ignore_day, spread: Spread = map
+    source: DaySource,
+    dataset: Location,
+    *,
+    on_day: Callable[[int], None] = ignore_day,
+    spread: Spread = map,
+    work: Location | None = None,
 ) -> None:
     """Write every day of a source that the data set lacks; a process killed at any time loses its open day at most.
 
@@ -61,6 +66,7 @@ def prepare(
         dataset: directory of the day partitions and their schema.json.
         on_day: told each day that was written now, after its commit.
         spread: maps the writing of a day's parts over processes.
+        work: for what the stages of a raw log make; left out: beside the days.
 
     Raises:
         UserError: the data set was prepared with another schema, or from other files.
@@ -74,7 +80,7 @@ def prepare(
     missing = sorted({*range(1, source.days + 1)} - {*done})
     if missing and isinstance(source, StagedSource):
         _check_inputs(source, dataset, done)
-        source = _staged(source, dataset / WORK, spread)
+        source = _staged(source, work or dataset / WORK, spread)
     for day in missing:
         stopwatch = Stopwatch.start()
         directory = dataset.day(day)

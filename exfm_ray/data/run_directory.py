@@ -3,6 +3,7 @@
 import hashlib
 import json
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ from pydantic import BaseModel, ConfigDict
 from exfm_ray.config import Recipe
 from exfm_ray.data.commit import Made
 from exfm_ray.data.location import Location
+from exfm_ray.data.prepare import WORK
+from exfm_ray.data.stored import Kind, Stored
 from exfm_ray.schema import Method
 
 
 class Outcome(BaseModel):
-    """One evaluated day of one VM, method and seed: its line of results.jsonl, and who made it."""
+    """One evaluated day of one VM, method and seed, or of one cascade: its line of results.jsonl or cascade.jsonl, and
+    who made it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,6 +44,10 @@ class RunDirectory:
         return self.root / "results.jsonl"
 
     @property
+    def cascade_file(self) -> Location:
+        return self.root / "cascade.jsonl"
+
+    @property
     def report_file(self) -> Location:
         return self.root / "report" / "index.html"
 
@@ -55,18 +63,45 @@ class RunDirectory:
 
     @property
     def days(self) -> Location:
-        """The data set: the run's own, or the prepared one that `recipe.yaml` names."""
+        """The data set: the run's own, one in a store, or the prepared one that `recipe.yaml` names."""
         prepared = self.resolved()["prepared"]
-        return Location(prepared) if prepared else self.root / "days"
+        return Location(prepared) if prepared else self._in_store("days") or self.root / "days"
+
+    @property
+    def work(self) -> Location:
+        """For what the stages of a raw log make before there are days; this run's alone, though its days may not be."""
+        return (self.root if self._in_store("days") else self.days) / WORK
 
     def resolved(self) -> dict[str, Any]:
-        """`recipe.yaml`: `recipe`, `versions` (package → version), and `prepared` and `vocabulary` (URIs or None)."""
+        """`recipe.yaml`.
+
+        `recipe`, `versions` (package → version), `prepared` and `vocabulary` (URIs or None), `stored` (what of the run
+        lies in a store, or None).
+        """
         content = yaml.safe_load(self.recipe_file.read())
         assert isinstance(content, dict)
         return content
 
+    @property
+    def stored(self) -> Stored | None:
+        """What of the run lies in a store."""
+        held = self.resolved().get("stored") if self.recipe_file.is_file() else None
+        return Stored.model_validate(held) if held else None
+
+    def _in_store(self, kind: Kind) -> Location | None:
+        stored = self.stored
+        return stored.place(kind) if stored is not None else None
+
+    def own_days(self, kind: Kind, days: Iterable[int]) -> list[int]:
+        """Those of some days that are this run's; others lie in the store for other runs."""
+        stored = self.stored
+        return [day for day in days if stored is None or stored.needs(kind, day)]
+
     def is_of_a_theorem(self) -> bool:
         return self.recipe_file.is_file() and "theorem" in self.resolved()["recipe"]
+
+    def is_of_a_study(self) -> bool:
+        return self.recipe_file.is_file() and "space" in self.resolved()["recipe"]
 
     def is_of_a_grid(self) -> bool:
         return self.recipe_file.is_file() and "fms" in self.resolved()["recipe"]
@@ -80,22 +115,42 @@ class RunDirectory:
         runs = [self.of_fm(fm["name"]) for fm in self.resolved()["recipe"]["fms"]]
         return [run for run in runs if run.recipe_file.is_file()]
 
+    @property
+    def simulation(self) -> "RunDirectory":
+        """Of a study: its days, FM and supervision, what its trials are compared with, and the trials themselves."""
+        return RunDirectory(self.root / "simulation")
+
+    @property
+    def trials_file(self) -> Location:
+        """Of a study: a line per trial."""
+        return self.root / "trials.jsonl"
+
+    @property
+    def chosen_file(self) -> Location:
+        """Of a study: the point that it chose, as `exfm run --set-from` takes it."""
+        return self.root / "chosen.json"
+
     def recipe(self) -> Recipe:
         return Recipe.model_validate(self.resolved()["recipe"])
 
-    def supervision(self, fm: str, day: int) -> Location:
-        return (self.root / "supervision" / fm).day(day)
+    def supervision(self, fm: str) -> Location:
+        """Of all days, by the FM."""
+        return self._in_store("supervision") or self.root / "supervision" / fm
+
+    def snapshots_of(self, fm: str) -> Location:
+        """The FM's, where those of VMs are in the run itself in any case."""
+        return RunDirectory(self._in_store("fm") or self.root).snapshots(fm)
 
     @property
     def feedback(self) -> Location:
         """The days' labels as they were known when their feedback windows had closed."""
-        return self.root / "feedback"
+        return self._in_store("feedback") or self.root / "feedback"
 
     @property
     def vocabulary(self) -> Location:
-        """What is known of the ids by the end of each day: the run's own, or its grid's, which `recipe.yaml` names."""
+        """What is known of the ids by the end of each day: the run's own, its grid's, or one in a store."""
         shared = self.resolved().get("vocabulary") if self.recipe_file.is_file() else None
-        return Location(shared) if shared else self.root / "vocabulary"
+        return Location(shared) if shared else self._in_store("vocabulary") or self.root / "vocabulary"
 
     def vocabulary_of(self, recipe: Recipe) -> Location | None:
         """Where the simulations of a grid that count the same days keep what they know of the ids; None: nowhere."""
@@ -115,6 +170,10 @@ class RunDirectory:
 
     def outcome_file(self, vm: str, method: Method, seed: int, eval_day: int) -> Location:
         outcomes = self.outcomes(vm, method, seed)
+        return outcomes / f"{outcomes.day(eval_day).name}.json"
+
+    def cascade_outcome_file(self, domain: int, method: Method, seed: int, eval_day: int) -> Location:
+        outcomes = self.root / "cascade" / f"domain={domain}" / method / f"seed={seed}"
         return outcomes / f"{outcomes.day(eval_day).name}.json"
 
     def results(self) -> list[dict[str, Any]]:

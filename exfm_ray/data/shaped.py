@@ -17,10 +17,10 @@ import pyarrow as pa
 
 from exfm_ray.config import AmazonData, DriftData, KuaiVideoData, TaobaoData
 from exfm_ray.data.amazon import amazon_schema
+from exfm_ray.data.drift_cell import Cell
 from exfm_ray.data.drift_events import (
     HOUR_HEIGHT,
     HOUR_PEAK,
-    Cell,
     Impressions,
     impressions,
     own_terms,

@@ -10,7 +10,8 @@ from functools import lru_cache, partial
 import numpy as np
 
 from exfm_ray.config import DriftData
-from exfm_ray.data.drift_events import Cell, best_ad
+from exfm_ray.data.drift_cell import Cell
+from exfm_ray.data.drift_selection import shown_ad
 from exfm_ray.data.drift_tables import MILLISECONDS_PER_DAY, MOST_SEEN, frequency, time_of_day
 from exfm_ray.data.drift_world import CATEGORIES, WHOLE_TABLE_SLOTS, Ads, climate, find_users
 from exfm_ray.data.hashing import Draws, Floats, Integers, Words
@@ -99,7 +100,7 @@ def choices_of_day(world: DriftData, stage: int, day: int, slots: Integers) -> C
     draws = Draws.of(ids.take(place) * MOST_SEEN + number, world.seed, "choice", day, kind)
     cell = Cell(day=day, domain=0, stage=stage, count=len(place), first_event_id=0)
     affinity = climate(world, day).affinity
-    ads, ad, _ = best_ad(world, cell, draws, users, rows.take(place), affinity, partial(fondness, world))
+    ads, ad, _ = shown_ad(world, cell, draws, users, rows.take(place), affinity, partial(fondness, world))
     return Choices(
         users=ids.take(place),
         times=(day - 1) * MILLISECONDS_PER_DAY + time_of_day(draws.uniform("time")),

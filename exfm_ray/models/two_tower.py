@@ -40,9 +40,30 @@ class TwoTower(Model):
 
     def backbone(self, inputs: Inputs) -> torch.Tensor:
         fields = self.embedding(inputs)
-        user: torch.Tensor = self.user_tower(fields.index_select(1, self.users).flatten(1))
-        item: torch.Tensor = self.item_tower(fields.index_select(1, self.items).flatten(1))
-        return user * item
+        return self._users_of(fields) * self._items_of(fields)
+
+    def user_vectors(self, inputs: Inputs) -> torch.Tensor:
+        """The user tower's outputs, (B, tower_dim), whatever the item fields hold."""
+        return self._users_of(self.embedding(inputs))
+
+    def item_vectors(self, inputs: Inputs) -> torch.Tensor:
+        """The item tower's outputs, (B, tower_dim), whatever the user fields hold."""
+        return self._items_of(self.embedding(inputs))
+
+    def meet(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """Logits of every user with every item: (U, tower_dim), (I, tower_dim) → (U, I).
+
+        `forward` of a row's user and item, but for the order in which the products are summed.
+        """
+        return users @ items.T + self.bias
+
+    def _users_of(self, fields: torch.Tensor) -> torch.Tensor:
+        vectors: torch.Tensor = self.user_tower(fields.index_select(1, self.users).flatten(1))
+        return vectors
+
+    def _items_of(self, fields: torch.Tensor) -> torch.Tensor:
+        vectors: torch.Tensor = self.item_tower(fields.index_select(1, self.items).flatten(1))
+        return vectors
 
     def serve(self, x: torch.Tensor) -> torch.Tensor:
         return x.sum(dim=1, keepdim=True) + self.bias

@@ -11,12 +11,16 @@ from exfm_ray.data.location import Location
 from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.report import wording
 from exfm_ray.report.bias import bias_rows
+from exfm_ray.report.cascade import CascadeReport, cascade_reports, read_cascade_lines
+from exfm_ray.report.cascade_figures import cascade_drawings
+from exfm_ray.report.cascade_wording import cascade_findings, cascade_sentence, gain, won
 from exfm_ray.report.control import matched_controls, uncontrolled
 from exfm_ray.report.data_warning import data_warning
 from exfm_ray.report.feedback import read_calls, read_fm_work, read_labels
-from exfm_ray.report.figures import timeline_drawing, vm_drawings
+from exfm_ray.report.figures import Drawing, timeline_drawing, vm_drawings
 from exfm_ray.report.grid import grid_content
 from exfm_ray.report.results import Results, read_results
+from exfm_ray.report.reuse import reuse_sentence, split_reused
 from exfm_ray.report.statistics import ordering
 from exfm_ray.report.tables import day_rows, variant_rows
 from exfm_ray.report.theory import theory_content
@@ -24,6 +28,7 @@ from exfm_ray.report.vocabulary import vocabulary_sentence
 from exfm_ray.report.work import STEP_KINDS, read_work, timeline, totals
 
 TEMPLATE, THEORY_TEMPLATE, GRID_TEMPLATE = "report.html.j2", "theory.html.j2", "grid.html.j2"
+STUDY_TEMPLATE = "study.html.j2"
 
 
 def write_report(run: RunDirectory) -> Location:
@@ -37,6 +42,12 @@ def write_report(run: RunDirectory) -> Location:
     """
     if run.is_of_a_theorem():
         page = _environment().get_template(THEORY_TEMPLATE).render(theory_content(run), plotly=Markup(get_plotlyjs()))
+    elif run.is_of_a_study():
+        from exfm_ray.report.study import study_content  # imports Optuna, which no other report needs
+
+        template = _environment().get_template(STUDY_TEMPLATE)
+        page = template.render(study_content(run), pairs=wording.pairs, plotly=Markup(get_plotlyjs()))
+        write_report(run.simulation)
     elif run.is_of_a_grid():
         page = _environment().get_template(GRID_TEMPLATE).render(grid_content(run))
         for fm in run.fms():
@@ -56,7 +67,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     names = ("number", "percent", "spread", "change", "listed", "share", "duration")
-    environment.filters.update({name: getattr(wording, name) for name in names})
+    environment.filters.update({name: getattr(wording, name) for name in names}, gain=gain, won=won)
     return environment
 
 
@@ -65,10 +76,13 @@ def _content(run: RunDirectory, results: Results) -> dict[str, Any]:
     recipe, resolved = run.recipe(), run.resolved()
     orders = [order for vm in results.vms if (order := ordering(results, vm)) is not None]
     pieces = read_work(run, results)
-    spans = timeline(pieces, of_this_run=resolved["prepared"] is None)
+    own, reused = split_reused(run, pieces)
+    spans = timeline(own, of_this_run=resolved["prepared"] is None)
     controls = [wording.control_sentence(control) for control in matched_controls(recipe, results)]
     drawings = vm_drawings(results)
     bars = [timeline_drawing(spans)] if spans else []
+    cascades = _cascades(run, results)
+    groups = [*drawings.values(), bars, *(of_cascade for _, _, of_cascade in cascades)]
     return {
         "name": recipe.name,
         "sentence": wording.run_sentence(recipe, results),
@@ -86,15 +100,25 @@ def _content(run: RunDirectory, results: Results) -> dict[str, Any]:
         "by_day": [(vm, day_rows(results, vm)) for vm in results.vms],
         "drawings": drawings,
         "timeline": bars,
-        "figures": [(d.identity, Markup(d.figure)) for group in [*drawings.values(), bars] for d in group],
+        "cascade_sentence": cascade_sentence(recipe.evaluate.cascade) if recipe.evaluate.cascade else None,
+        "cascades": cascades,
+        "figures": [(d.identity, Markup(d.figure)) for group in groups for d in group],
         **_feedback(run, results),
-        "work": totals(pieces),
+        "work": totals(own),
+        "reused": totals(reused),
+        "reuse_sentence": reuse_sentence(run, reused),
         "kinds": STEP_KINDS,
         "prepared": resolved["prepared"],
         "recipe": yaml.safe_dump(resolved["recipe"], sort_keys=False, allow_unicode=True),
         "versions": sorted(resolved["versions"].items()),
         "plotly": Markup(get_plotlyjs()),
     }
+
+
+def _cascades(run: RunDirectory, results: Results) -> list[tuple[CascadeReport, list[str], list[Drawing]]]:
+    """By domain, with what it shows in words and in figures."""
+    reports = cascade_reports(run.recipe(), results, read_cascade_lines(run))
+    return [(report, cascade_findings(report), cascade_drawings(report)) for report in reports]
 
 
 def _feedback(run: RunDirectory, results: Results) -> dict[str, Any]:

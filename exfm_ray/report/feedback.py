@@ -13,6 +13,7 @@ from exfm_ray.data.commit import Manifest, require, rows_worked_on
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import committed_days
 from exfm_ray.data.run_directory import RunDirectory
+from exfm_ray.data.stored import Kind
 from exfm_ray.report.results import Results
 
 
@@ -87,7 +88,7 @@ class Calls:
 
 def read_labels(run: RunDirectory, config: FeedbackConfig | None) -> Labels | None:
     """What the joined days say; None where no day was joined."""
-    about = [manifest.about for _, manifest in _manifests(run.feedback)]
+    about = [manifest.about for _, manifest in _manifests(run, "feedback", run.feedback)]
     if config is None or not about:
         return None
     tasks = [
@@ -118,7 +119,7 @@ def read_fm_work(run: RunDirectory, labels: Labels | None) -> list[FoundationWor
     window = min(task.window for task in labels.tasks) if labels is not None else None
     of_days = [
         (day, requests, manifest)
-        for day, manifest in _manifests(_supervision(run))
+        for day, manifest in _supervision(run)
         if (requests := measured_requests([manifest.made])) is not None
     ]
     found = [_fm_work(day, requests, window) for day, requests, _ in of_days]
@@ -143,7 +144,7 @@ def _fm_work(day: int | None, requests: Requests, window: int | None) -> Foundat
 
 def read_calls(run: RunDirectory, results: Results) -> Calls | None:
     """FM predictions and VM rows of the evaluated days; None where no side-car of such a day is there."""
-    fm_rows = {day: rows_worked_on(m) for day, m in _manifests(_supervision(run))}
+    fm_rows = {day: rows_worked_on(m) for day, m in _supervision(run)}
     days = tuple(day for day in results.days if day in fm_rows)
     vm_rows = {(line.vm, line.eval_day): line.rows for line in results.lines if line.eval_day in days}
     if not sum(vm_rows.values()):
@@ -161,9 +162,9 @@ def staleness_needed(labels: Labels) -> int:
     return math.ceil(labels.longest / DAY_SECONDS)
 
 
-def _supervision(run: RunDirectory) -> Location:
-    return run.root / "supervision" / run.recipe().fm.name
+def _supervision(run: RunDirectory) -> Sequence[tuple[int, Manifest]]:
+    return _manifests(run, "supervision", run.supervision(run.recipe().fm.name))
 
 
-def _manifests(place: Location) -> Sequence[tuple[int, Manifest]]:
-    return [(day, require(place.day(day))) for day in committed_days(place)]
+def _manifests(run: RunDirectory, kind: Kind, place: Location) -> Sequence[tuple[int, Manifest]]:
+    return [(day, require(place.day(day))) for day in run.own_days(kind, committed_days(place))]

@@ -23,6 +23,7 @@ KIND_COLOURS: dict[StepKind, str] = {
     "fm": "#cc79a7",
     "supervision": "#e69f00",
     "vm": "#56b4e9",
+    "cascade": "#d55e00",
 }
 INK = "#33383f"
 """The page's style sheet paints text and grid for dark screens."""

@@ -103,7 +103,7 @@ def _numbers_of_days(run: RunDirectory) -> list[int]:
     if not run.days.is_directory():
         return []
     names = [child.name for child in run.days.children() if child.name.startswith("day=")]
-    return sorted(int(name.removeprefix("day=")) for name in names)
+    return run.own_days("days", sorted(int(name.removeprefix("day=")) for name in names))
 
 
 def _of(results: Results, alone: Results, method: Method) -> Results:

@@ -8,21 +8,25 @@ from exfm_ray.data.commit import Made, require, rows_worked_on
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import committed_days
 from exfm_ray.data.run_directory import Outcome, RunDirectory
+from exfm_ray.data.stored import Kind
+from exfm_ray.report.cascade import CascadeLine, read_cascade_lines
 from exfm_ray.report.results import Result, Results
 
-StepKind = Literal["data", "feedback", "fm", "supervision", "vm"]
+StepKind = Literal["data", "feedback", "fm", "supervision", "vm", "cascade"]
 STEP_KINDS: dict[StepKind, str] = {
     "data": "Data preparation",
     "feedback": "Feedback join",
     "fm": "FM training",
     "supervision": "FM supervision",
     "vm": "VM training and evaluation",
+    "cascade": "Cascade evaluation",
 }
 
 
 @dataclass(frozen=True)
 class DayOfWork:
-    """One committed piece of work: a partition, its labels, a snapshot, a side-car, or one VM variant's day."""
+    """One committed piece of work: a partition, its labels, a snapshot, a side-car, or a day of a VM variant or of a
+    cascade."""
 
     kind: StepKind
     day: int
@@ -62,19 +66,22 @@ def read_work(run: RunDirectory, results: Results) -> tuple[DayOfWork, ...]:
     FM training counts the rows of the day's partition; a VM's day counts the rows that it was evaluated on.
     """
     fm = run.recipe().fm.name
-    pieces = _directories("data", run.days)
+    pieces = _directories("data", run, "days", run.days)
     rows_of_day = {piece.day: piece.rows for piece in pieces}
-    pieces += _directories("feedback", run.feedback)
-    for snapshot in _directories("fm", run.snapshots(fm)):
+    pieces += _directories("feedback", run, "feedback", run.feedback)
+    for snapshot in _directories("fm", run, "fm", run.snapshots_of(fm)):
         pieces.append(DayOfWork("fm", snapshot.day, rows_of_day.get(snapshot.day), snapshot.made))
-    pieces += _directories("supervision", run.root / "supervision" / fm)
+    pieces += _directories("supervision", run, "supervision", run.supervision(fm))
     for line in results.lines:
         pieces += _outcome(run, line)
+    for cascade in read_cascade_lines(run):
+        pieces += _cascade_outcome(run, cascade)
     return tuple(pieces)
 
 
-def _directories(kind: StepKind, place: Location) -> list[DayOfWork]:
-    manifests = [(day, require(place.day(day))) for day in committed_days(place)]
+def _directories(kind: StepKind, run: RunDirectory, stored_as: Kind, place: Location) -> list[DayOfWork]:
+    days = run.own_days(stored_as, committed_days(place))
+    manifests = [(day, require(place.day(day))) for day in days]
     return [DayOfWork(kind, day, rows_worked_on(manifest), manifest.made) for day, manifest in manifests]
 
 
@@ -83,6 +90,14 @@ def _outcome(run: RunDirectory, line: Result) -> list[DayOfWork]:
     if not place.is_file():
         return []
     return [DayOfWork("vm", line.eval_day, line.rows, Outcome.model_validate_json(place.read()).made)]
+
+
+def _cascade_outcome(run: RunDirectory, line: CascadeLine) -> list[DayOfWork]:
+    place = run.cascade_outcome_file(line.domain, line.method, line.seed, line.eval_day)
+    if not place.is_file():
+        return []
+    made = Outcome.model_validate_json(place.read()).made
+    return [DayOfWork("cascade", line.eval_day, line.requests, made)]
 
 
 def totals(pieces: Iterable[DayOfWork]) -> list[KindOfWork]:

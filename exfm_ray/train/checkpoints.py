@@ -12,6 +12,9 @@ from exfm_ray.data.commit import Manifest, Stopwatch, commit, committed, read_fi
 from exfm_ray.data.location import Location
 from exfm_ray.data.snapshots import contiguous
 
+State = Mapping[str, torch.Tensor]
+"""of a module and its optimizers, by name"""
+
 
 def save_checkpoint(
     place: Location,
@@ -46,11 +49,33 @@ def latest_checkpoint(place: Location) -> Manifest | None:
     return max(manifests, key=lambda manifest: int(manifest.about["day"]), default=None)
 
 
+def latest_state(place: Location) -> tuple[Manifest, State] | None:
+    """The last committed state and its manifest, though another process may go on meanwhile and delete older ones.
+
+    Raises:
+        FileNotFoundError: it is committed and its file is not there.
+    """
+    manifest = latest_checkpoint(place)
+    while manifest is not None:
+        try:
+            return manifest, _read_state(place, manifest)
+        except FileNotFoundError:
+            newer = latest_checkpoint(place)
+            if newer == manifest:
+                raise
+            manifest = newer
+    return None
+
+
 def load_checkpoint(
     place: Location, manifest: Manifest, module: nn.Module, optimizers: Mapping[str, Optimizer]
 ) -> None:
     """Put a committed state into a module and its optimizers, built as they were when it was saved."""
-    tensors = load(read_file(place.day(int(manifest.about["day"])), manifest.files[0]))
+    put_state(_read_state(place, manifest), module, optimizers)
+
+
+def put_state(tensors: State, module: nn.Module, optimizers: Mapping[str, Optimizer]) -> None:
+    """As `load_checkpoint`, of a state that was read."""
     module.load_state_dict(_under(tensors, "module"))
     for name, optimizer in optimizers.items():
         state: dict[int, dict[str, Any]] = {}
@@ -58,6 +83,11 @@ def load_checkpoint(
             index, field = key.split(".", 1)
             state.setdefault(int(index), {})[field] = tensor
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _read_state(place: Location, manifest: Manifest) -> State:
+    state: dict[str, torch.Tensor] = load(read_file(place.day(int(manifest.about["day"])), manifest.files[0]))
+    return state
 
 
 def _under(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

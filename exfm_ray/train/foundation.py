@@ -18,7 +18,7 @@ from exfm_ray.data.traffic import Traffic
 from exfm_ray.data.waiting import wait_until_committed
 from exfm_ray.models.build import build_model, seeded
 from exfm_ray.models.model import Model
-from exfm_ray.train.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from exfm_ray.train.checkpoints import latest_state, put_state, save_checkpoint
 from exfm_ray.train.growth import grow
 from exfm_ray.train.optimizers import build_optimizers
 from exfm_ray.train.process import training_device
@@ -56,20 +56,21 @@ def train_foundation_stream(settings: dict[str, Any]) -> None:
         settings: `experiment`, an `Experiment` as JSON values.
     """
     experiment = Experiment.model_validate(settings["experiment"])
-    config, run = experiment.recipe.fm, experiment.run
+    config, place = experiment.recipe.fm, experiment.fm_checkpoints
     device = training_device()
-    place = run.checkpoints(config.name)
-    checkpoint = latest_checkpoint(place)
+    state = latest_state(place)
     batch_rows = experiment.batch_rows(config.optimizer.batch_size)
     day_done, rows_seen = config.train_from_day - 1, 0
-    if checkpoint is not None:
-        day_done, rows_seen = int(checkpoint.about["day"]), int(checkpoint.about["rows_seen"])
+    if state is not None:
+        about = state[0].about
+        day_done, rows_seen = int(about["day"]), int(about["rows_seen"])
     traffic = coded(experiment, experiment.fm_traffic(), max(day_done, config.train_from_day))
     model = seeded(partial(_build, config, traffic), config.seed, config.name).to(device)
     optimizers = build_optimizers(config.optimizer, model.dense_parameters(), model.table_parameters())
-    if checkpoint is not None:
-        load_checkpoint(place, checkpoint, model, optimizers)
-        _publish(experiment, traffic, model, day_done, int(checkpoint.about["rows"]), rows_seen, Stopwatch.start())
+    if state is not None:
+        put_state(state[1], model, optimizers)
+        state = None  # its tensors are in the model and the optimizers now
+        _publish(experiment, traffic, model, day_done, int(about["rows"]), rows_seen, Stopwatch.start())
     timeout = experiment.recipe.resources.wait_timeout_seconds
     for day in range(day_done + 1, experiment.fm_days.stop):
         wait_until_committed(Location(experiment.dataset).day(day), timeout, f"the partition of day {day}")

@@ -10,8 +10,9 @@ from ray.train.torch import TorchTrainer
 from exfm_ray.config import VariantConfig
 from exfm_ray.config.placement import Placement
 from exfm_ray.data.experiment import Experiment
-from exfm_ray.train.fleet import shares, train_fleet
+from exfm_ray.train.fleet import train_fleet
 from exfm_ray.train.foundation import train_foundation_stream
+from exfm_ray.train.variants import grouped
 
 
 def train_foundation_model(experiment: Experiment) -> None:
@@ -26,15 +27,18 @@ def train_vertical_models(
     """Train and evaluate variants over all their days, shared by `workers` processes.
 
     Args:
+        workers: at least one.
         variants: as `train_variants` takes them; left out: the recipe's.
     """
     recipe = experiment.recipe
-    parts = shares(experiment, recipe.variants() if variants is None else variants, max(workers, 1))
+    groups = grouped(experiment, recipe.variants() if variants is None else variants, workers)
     settings = {
         "experiment": experiment.model_dump(mode="json"),
-        "shares": [[variant.model_dump(mode="json") for variant in part] for part in parts],
+        "groups": [[variant.model_dump(mode="json") for variant in group] for group in groups],
     }
-    _run(experiment, "fleet", train_fleet, settings, workers, recipe.resources.vm_placement)
+    least = recipe.resources.fleet_workers_least
+    wanted = workers if least is None or least >= workers else (least, workers)
+    _run(experiment, "fleet", train_fleet, settings, wanted, recipe.resources.vm_placement)
 
 
 def _run(
@@ -42,14 +46,18 @@ def _run(
     name: str,
     function: Callable[[dict[str, Any]], None],
     settings: dict[str, Any],
-    workers: int,
+    workers: int | tuple[int, int],
     placement: Placement,
 ) -> None:
-    """Run a training function on Ray Train; where a worker dies, all start again and go on from their checkpoints."""
+    """Run a training function on Ray Train; where a worker dies, all start again and go on from their checkpoints.
+
+    Args:
+        workers: how many, or the fewest and the most that will do.
+    """
     resources = experiment.recipe.resources
     local = resources.mode == "local"
     scaling = ScalingConfig(
-        num_workers=0 if local else workers,
+        num_workers=0 if local else workers,  # type: ignore[arg-type]  # a pair is allowed
         use_gpu=placement.gpus > 0,
         resources_per_worker=None if local else placement.resources,
         accelerator_type=None if local else placement.accelerator,

@@ -81,6 +81,13 @@ class Variant:
     def _all_optimizers(self) -> dict[str, Optimizer]:
         return self.optimizers | ({"adapter": self.adapter_optimizer} if self.adapter_optimizer is not None else {})
 
+    @property
+    def bytes(self) -> int:
+        """Of the parameters and the optimizers' states."""
+        states = [state for one in self._all_optimizers().values() for state in one.state.values()]
+        tensors = [*self.student.parameters(), *(value for state in states for value in state.values())]
+        return sum(tensor.nbytes for tensor in tensors if isinstance(tensor, torch.Tensor))
+
     def train(self, batch: Batch) -> None:
         """One step of Algorithm 1.
 

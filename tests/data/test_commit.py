@@ -122,3 +122,55 @@ def test_a_killed_writer_leaves_whole_commits_or_none(tmp_path: Path, pause: flo
     for day, manifest in zip(days, found, strict=True):
         if manifest is not None:
             assert [len(read_file(day, file)) for file in manifest.files] == [50_000] * 4
+
+
+KEY = "key=" + "0" * 64
+RACER = """
+    import sys
+    from exfm_ray.data.commit import Stopwatch, commit, read_file, sweep, write_file
+    from exfm_ray.data.location import Location
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for day in range(1, 201):
+        place = Location.of(sys.argv[1]).day(day)
+        sweep(place)
+        files = [write_file(place, "part", ".bin", bytes(500), 10) for _ in range(2)]
+        for file in commit(place, files, {"day": day}, Stopwatch.start()).files:
+            read_file(place, file)
+"""
+
+
+def test_several_processes_commit_the_same_days_of_a_store(tmp_path: Path) -> None:
+    days = Location.of(str(tmp_path / "fm" / KEY / "snapshots"))
+    command = [sys.executable, "-c", textwrap.dedent(RACER), days.uri]
+    racers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    for racer in racers:
+        assert racer.stdout is not None
+        assert racer.stdout.readline() == "ready\n"
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    for racer in racers:
+        _, errors = racer.communicate()
+        assert racer.returncode == 0, errors
+    makers = set()
+    for day in range(1, 201):
+        manifest = require(days.day(day))
+        makers.add(manifest.made.process)
+        names = {child.name for child in days.day(day).children()}
+        assert names == {MANIFEST, *(file.name for file in manifest.files)}
+    assert len(makers) > 1
+
+
+def test_in_a_store_nobody_sweeps_what_others_may_be_about_to_commit(tmp_path: Path) -> None:
+    place = Location.of(str(tmp_path / "fm" / KEY)).day(1)
+    ours = write_file(place, "part", ".bin", b"ours")
+    theirs = write_file(place, "part", ".bin", b"theirs")
+    sweep(place)
+    first = commit(place, [theirs], {}, Stopwatch.start())
+    assert commit(place, [ours], {}, Stopwatch.start()) == first
+    assert {child.name for child in place.children()} == {MANIFEST, theirs.name}

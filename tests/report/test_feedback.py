@@ -35,7 +35,7 @@ def a_run_with_a_window(place: Path, late: str = "negative", **recipe: Any) -> R
 def add_supervision(run: RunDirectory, about: Mapping[str, Any] | None = None) -> None:
     """Days 2 to 4, each with four requests of 500 rows over 400 s; the FM works 1 s on each, 2 s on the last day's."""
     for day in (2, 3, 4):
-        place, start = run.supervision("fm", day), (day - 1) * DAY
+        place, start = run.supervision("fm").day(day), (day - 1) * DAY
         requests = [
             RequestTime(
                 first_event=start + at * 20_000_000,

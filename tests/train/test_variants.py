@@ -28,8 +28,10 @@ from exfm_ray.data.run_directory import Outcome, RunDirectory, variant_name
 from exfm_ray.errors import DataError
 from exfm_ray.schema import METHODS
 from exfm_ray.simulation import produce, write_results
+from exfm_ray.train.kept_passes import KeptPasses
 from exfm_ray.train.launch import train_vertical_models
-from exfm_ray.train.variants import CPU, SharedPass, by_rows, train_variants
+from exfm_ray.train.shared_pass import SharedPass
+from exfm_ray.train.variants import CPU, MOST_VARIANTS, by_rows, grouped, train_variants
 from tests.conftest import claimed, small_content
 
 DEEP = DeepFamModel(embedding_dim=4, hidden=(8, 4), dropout=0.3, batch_norm=True)
@@ -104,6 +106,48 @@ def test_each_gives_in_company_what_it_gives_alone(supervised: Experiment, tmp_p
         assert state(together, one) == own, one.vm.name
     different = {json.dumps(sorted(own.items()), default=str) for own in expected}
     assert len(different) == len(MANY)
+
+
+def test_models_that_are_not_kept_between_their_days_give_the_same(supervised: Experiment, tmp_path: Path) -> None:
+    resources = supervised.recipe.resources.model_copy(update={"kept_gib": 0})
+    forgetful = supervised.model_copy(update={"recipe": supervised.recipe.model_copy(update={"resources": resources})})
+    runs = [copied(supervised, tmp_path / "kept"), copied(forgetful, tmp_path / "forgotten")]
+    for run in runs:
+        train_variants(run, MANY[1:4])
+    kept, forgotten = ([state(run, one) for one in MANY[1:4]] for run in runs)
+    assert forgotten == kept
+
+
+def test_a_worker_keeps_as_much_as_it_may(supervised: Experiment, tmp_path: Path) -> None:
+    experiment = copied(supervised, tmp_path / "run")
+    groups = [[one] for one in MANY[4:8]]
+    one = SharedPass(experiment, groups[0], CPU).bytes
+    resources = supervised.recipe.resources.model_copy(update={"kept_gib": 2.5 * one / 2**30})
+    recipe = supervised.recipe.model_copy(update={"resources": resources})
+    kept = KeptPasses(experiment.model_copy(update={"recipe": recipe}), groups, CPU)
+    day = supervised.vm_days[0]
+    passes = [kept.ready_for(group, day) for group in range(3)]
+    assert kept.ready_for(1, day) is passes[1]
+    assert kept.ready_for(2, day) is passes[2]
+    assert kept.ready_for(3, day) is not passes[0]
+    assert kept.ready_for(0, day) is not passes[0], "the one that was not used for longest"
+
+
+def test_a_group_that_another_worker_trained_is_read_again(supervised: Experiment, tmp_path: Path) -> None:
+    experiment = copied(supervised, tmp_path / "run")
+    first, second = supervised.vm_days[:2]
+    here, there = (KeptPasses(experiment, [MANY[:2]], CPU) for _ in range(2))
+    here.ready_for(0, first).live_through(first)
+    there.ready_for(0, second).live_through(second)
+    assert [one.trained_through for one in here.ready_for(0, second + 1).variants] == [second, second]
+
+
+def test_groups_are_no_larger_than_memory_should_hold(supervised: Experiment) -> None:
+    members = [variant("fam", FamModel(embedding_dim=4), seed=seed) for seed in range(20)]
+    groups = grouped(supervised, [*members, MANY[-1]], 2)
+    assert max(map(len, groups)) == MOST_VARIANTS
+    assert len({len(group) for group in groups}) > 1
+    assert sorted(one.seed for group in groups for one in group if one.vm.name == "fam") == list(range(20))
 
 
 def test_those_that_read_the_same_rows_in_the_same_batches_share_a_pass(supervised: Experiment) -> None:
