@@ -29,6 +29,10 @@ JobName = Annotated[str, typer.Argument(metavar="JOB", help="As exfm submit name
 DaysOut = Annotated[str, typer.Option("--out", help="Directory for the day partitions.")]
 TablePath = Annotated[str, typer.Argument(help="A file, or a directory of files, one row per event in any order.")]
 TableSchema = Annotated[str, typer.Option("--schema", help="YAML that says what the columns mean; see infer.")]
+SetFrom = Annotated[
+    str | None, typer.Option(metavar="STUDY", help="Directory of a study whose chosen point the VMs take.")
+]
+Store = Annotated[str | None, typer.Option(help="Directory or URI where work lies that runs have in common.")]
 Edits = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Edit a field; may repeat.")]
 
 
@@ -42,13 +46,9 @@ def run(
     recipe: Annotated[str, typer.Argument(help="A recipe (YAML), such as sims/quickstart.yaml.")],
     out: Annotated[str | None, typer.Option(help="Run directory, a path or a URI; default runs/<name>.")] = None,
     edits: Edits = None,
-    set_from: Annotated[
-        str | None, typer.Option(metavar="STUDY", help="Directory of a study whose chosen point the VMs take.")
-    ] = None,
+    set_from: SetFrom = None,
     address: Address = None,
-    store: Annotated[
-        str | None, typer.Option(help="Directory or URI where work lies that runs have in common.")
-    ] = None,
+    store: Store = None,
 ) -> None:
     """Run a recipe to its report. Starting the same command again goes on where it stopped."""
     with _telling() as tell:
@@ -88,6 +88,8 @@ def submit(
     address: Dashboard,
     out: Annotated[str | None, typer.Option(help="As the cluster's nodes see it; default ~/runs/<name>.")] = None,
     edits: Edits = None,
+    set_from: SetFrom = None,
+    store: Store = None,
     follow: Annotated[bool, typer.Option(help="Show what the job prints until it ends.")] = True,
     to: Annotated[str | None, typer.Option(metavar="DIR", help="Fetch results and report into it at the end.")] = None,
 ) -> None:
@@ -95,7 +97,7 @@ def submit(
     with _telling() as tell:
         from exfm_ray.recipe import read_any_recipe
 
-        parsed = read_any_recipe(recipe, edits or [])
+        parsed = read_any_recipe(recipe, edits or [], set_from)
         if to is not None and not follow:
             raise UserError("--to: results come when the job ends; leave --no-follow out, or `exfm job fetch`")
         from exfm_ray.jobs.checks import check_submission
@@ -103,8 +105,8 @@ def submit(
         from exfm_ray.jobs.submission import submit as submit_recipe
 
         place = out or f"~/runs/{parsed.name}"
-        check_submission(parsed, place)
-        submitted = submit_recipe(open_client(address), address, parsed, place)
+        check_submission(parsed, place, store)
+        submitted = submit_recipe(open_client(address), address, parsed, place, store)
         tell.line(f"job:     {submitted.job}, {'started' if submitted.is_new else 'at work already'}, in {place}")
     if not follow:
         print(f"follow:  exfm job logs {submitted.job} --address {address}")
@@ -148,7 +150,10 @@ def _follow(job: str, address: str) -> None:
 
         client = open_client(address)
         job_details(client, address, job)
-        code = follow(client, address, job, _write)
+        try:
+            code = follow(client, address, job, _write)
+        except ConnectionError as error:
+            raise _exit(f"{error}; the job goes on: exfm job logs {job} --address {address}", 1) from error
     if code:
         raise typer.Exit(code)
 
@@ -446,6 +451,8 @@ def _telling(interrupted: str = "interrupted; the same command goes on from here
     teller = _Teller()
     try:
         yield teller
+    except typer.Exit:
+        raise  # told already
     except UserError as error:
         raise _exit(str(error), 2) from error
     except KeyboardInterrupt as error:

@@ -147,21 +147,20 @@ def produce(
         for step in steps:
             step()
     else:
-        assert cluster is not None, "only local mode needs no cluster"
         with _leaving_no_replicas(experiment, cluster):
             together(*steps)
     _evaluate_cascades(experiment, everywhere)
 
 
 @contextmanager
-def _leaving_no_replicas(experiment: Experiment, cluster: SharedCluster) -> Iterator[None]:
+def _leaving_no_replicas(experiment: Experiment, cluster: SharedCluster | None) -> Iterator[None]:
     """Where a step fails, the one that serves the FM is not ended; on a cluster that stays, its replicas would too."""
     from exfm_ray.das.deployment import withdraw
 
     try:
         yield
     except BaseException:
-        if cluster.outlives_command:
+        if cluster is not None and cluster.outlives_command:
             ending = threading.Thread(target=withdraw, args=(experiment,), daemon=True)
             ending.start()
             ending.join(WITHDRAW_SECONDS)

@@ -6,7 +6,7 @@ from exfm_ray.errors import UserError
 from exfm_ray.preflight import check_recipe
 
 
-def check_submission(recipe: Recipe | GridRecipe | TheoryRecipe, out: str) -> None:
+def check_submission(recipe: Recipe | GridRecipe | TheoryRecipe, out: str, store: str | None = None) -> None:
     """Compare the recipe with itself, and look for paths that mean another place on the cluster.
 
     Data at a path is the cluster's: the job looks at it, and ends with the same line as `exfm run`.
@@ -15,6 +15,8 @@ def check_submission(recipe: Recipe | GridRecipe | TheoryRecipe, out: str) -> No
         UserError: the first mistake.
     """
     _check_place("--out", out)
+    if store is not None:
+        _check_place("--store", store)
     if isinstance(recipe, TheoryRecipe):
         return
     path = getattr(recipe.data, "path", None)

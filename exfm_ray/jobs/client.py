@@ -2,17 +2,20 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobSubmissionClient
 
-from exfm_ray.cluster import check_address
 from exfm_ray.errors import UserError
 
+CONNECT_SECONDS = 10.0
+"""for a head that listens; Ray itself would wait much longer"""
 REQUEST_SECONDS = 60.0
 """for one answer; sending the package and reading a job's whole output included"""
 ADDRESS_VARIABLES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
@@ -43,11 +46,21 @@ def open_client(address: str) -> JobClient:
             f"--address: {address!r} is no place of Ray's job API; give the dashboard of the head node, such as "
             "http://127.0.0.1:8265"
         )
-    check_address(place)
+    _knock(scheme, place, address)
     for name in CHATTY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     with answering(address), _address_as_given():
         return JobClient(f"{scheme}://{place}")
+
+
+def _knock(scheme: str, place: str, address: str) -> None:
+    """Raises UserError: nobody listens there."""
+    parts = urlsplit(f"{scheme}://{place}")
+    try:
+        port = parts.port or (443 if scheme == "https" else 80)
+        socket.create_connection((parts.hostname or "", port), timeout=CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise UserError(f"--address: nobody answers at {address!r} ({error}); give a running cluster's") from error
 
 
 def job_details(client: JobClient, address: str, job: str) -> JobDetails:

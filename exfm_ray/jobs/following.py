@@ -54,7 +54,7 @@ def _exit_code(details: JobDetails, write: Callable[[str], None]) -> int:
         write("the job was stopped; the same submission goes on from what is committed\n")
         return INTERRUPTED
     code = details.driver_exit_code
-    if code is not None and 0 < code < 128:
+    if code is not None and code > 0:
         return code
     write(f"the job failed: {next(iter((details.message or 'for no known reason').splitlines()), '')}\n")
     return FAILED

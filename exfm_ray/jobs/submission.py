@@ -26,11 +26,12 @@ class Submitted:
     is_new: bool
 
 
-def submit(client: JobClient, address: str, recipe: BaseModel, out: str) -> Submitted:
+def submit(client: JobClient, address: str, recipe: BaseModel, out: str, store: str | None = None) -> Submitted:
     """Start a job for a run directory, or find the one that is already at work there.
 
     Args:
         out: the run directory as the cluster's nodes see it.
+        store: of what runs have in common, likewise.
 
     Raises:
         UserError: a job with another recipe is at work there.
@@ -45,7 +46,7 @@ def submit(client: JobClient, address: str, recipe: BaseModel, out: str) -> Subm
             try:
                 client.submit_job(
                     submission_id=job,
-                    entrypoint=f"exec python -m exfm_ray.cli run {RECIPE_FILE} --out {shlex.quote(out)} --address auto",
+                    entrypoint=_entrypoint(out, store),
                     runtime_env={
                         "working_dir": str(directory),
                         "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)},
@@ -58,6 +59,11 @@ def submit(client: JobClient, address: str, recipe: BaseModel, out: str) -> Subm
                     raise
                 return _found(working, digest, address, out)
     return Submitted(job, is_new=True)
+
+
+def _entrypoint(out: str, store: str | None) -> str:
+    options = ["--out", out, "--address", "auto", *(["--store", store] if store is not None else [])]
+    return f"exec python -m exfm_ray.cli run {RECIPE_FILE} {shlex.join(options)}"
 
 
 def _found(working: JobDetails, digest: str, address: str, out: str) -> Submitted:

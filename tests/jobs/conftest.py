@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.jobs.head import Head
+from tests.ray_head import Head
 
 
 @pytest.fixture(scope="session")
 def started_head() -> Iterator[Head]:
-    head = Head(token=secrets.token_hex(32))
+    head = Head(token=secrets.token_hex(32), cpus=6)
     try:
         head.start()
         yield head

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from exfm_ray.cli import app
-from tests.jobs.head import free_port
+from tests.das.zookeeper_server import free_port
 
 
 class Stranger(BaseHTTPRequestHandler):
@@ -43,6 +43,7 @@ def stranger() -> Iterator[str]:
         ("vms.first.domain=9", [], "vms.0 (first)"),
         ("data={type: partitions, path: here}", [], "data.path: 'here' is relative"),
         ("seeds=[0]", ["--out", "runs/small"], "--out: 'runs/small' is relative"),
+        ("seeds=[0]", ["--store", "common"], "--store: 'common' is relative"),
         ("seeds=[0]", ["--no-follow", "--to", "here"], "--to: results come when the job ends"),
         ("seeds=[0]", ["--address", "127.0.0.1:8265"], "--address: '127.0.0.1:8265' is no place of Ray's job API"),
         ("seeds=[0]", ["--address", "ray://127.0.0.1:10001"], "is no place of Ray's job API"),

@@ -1,13 +1,11 @@
 """Runs handed to a real head by Ray's job API: followed, found again, stopped, fetched, and only with the token."""
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -16,7 +14,7 @@ import pytest
 import yaml
 
 from tests.conftest import small_content
-from tests.jobs.head import Head
+from tests.ray_head import Head
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -34,8 +32,8 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment(head: Head, token: str | None = None) -> dict[str, str]:
-    mode = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": head.token if token is None else token}
-    return {**os.environ, **mode, "RAY_ADDRESS": "http://127.0.0.1:1"}  # which --address must win over
+    shown = {} if token is None else {"RAY_AUTH_TOKEN": token}
+    return head.environment() | shown | {"RAY_ADDRESS": "http://127.0.0.1:1"}  # which --address must win over
 
 
 def job_of(output: str) -> str:
@@ -46,12 +44,8 @@ def job_of(output: str) -> str:
 
 def applications(head: Head) -> dict[str, Any]:
     """What Ray Serve runs there."""
-    request = urllib.request.Request(
-        f"{head.address}/api/serve/applications/", headers={"authorization": f"Bearer {head.token}"}
-    )
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
-        found: dict[str, Any] = json.load(answer)["applications"]
-        return found
+    found: dict[str, Any] = json.loads(head.ask("/api/serve/applications/"))["applications"]
+    return found
 
 
 @pytest.fixture
