@@ -18,15 +18,22 @@ from exfm_ray.errors import UserError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 prepare_app = typer.Typer(no_args_is_help=True, help="Turn raw logs into day partitions.", rich_markup_mode=None)
 app.add_typer(prepare_app, name="prepare")
+job_app = typer.Typer(no_args_is_help=True, help="Look after what was submitted.", rich_markup_mode=None)
+app.add_typer(job_app, name="job")
 store_app = typer.Typer(no_args_is_help=True, help="What runs with --store have in common.", rich_markup_mode=None)
 app.add_typer(store_app, name="store")
 
 Address = Annotated[str | None, typer.Option(help="Ray cluster; default: one on this machine.")]
+Dashboard = Annotated[str, typer.Option("--address", metavar="URL", help="As http://HEAD:8265, Ray's job API.")]
+JobName = Annotated[str, typer.Argument(metavar="JOB", help="As exfm submit named it.")]
 DaysOut = Annotated[str, typer.Option("--out", help="Directory for the day partitions.")]
 TablePath = Annotated[str, typer.Argument(help="A file, or a directory of files, one row per event in any order.")]
 TableSchema = Annotated[str, typer.Option("--schema", help="YAML that says what the columns mean; see infer.")]
-Edits = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Edit a field; may repeat.")]
+SetFrom = Annotated[
+    str | None, typer.Option(metavar="STUDY", help="Directory of a study whose chosen point the VMs take.")
+]
 Store = Annotated[str | None, typer.Option(help="Directory or URI where work lies that runs have in common.")]
+Edits = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Edit a field; may repeat.")]
 
 
 @app.callback()
@@ -39,9 +46,7 @@ def run(
     recipe: Annotated[str, typer.Argument(help="A recipe (YAML), such as sims/quickstart.yaml.")],
     out: Annotated[str | None, typer.Option(help="Run directory, a path or a URI; default runs/<name>.")] = None,
     edits: Edits = None,
-    set_from: Annotated[
-        str | None, typer.Option(metavar="STUDY", help="Directory of a study whose chosen point the VMs take.")
-    ] = None,
+    set_from: SetFrom = None,
     address: Address = None,
     store: Store = None,
 ) -> None:
@@ -75,6 +80,96 @@ def run(
         page = write_report(directory)
         tell.line(f"results: {directory.results_file}")
         tell.line(f"report:  {page}")
+
+
+@app.command()
+def submit(
+    recipe: Annotated[str, typer.Argument(help="A recipe (YAML).")],
+    address: Dashboard,
+    out: Annotated[str | None, typer.Option(help="As the cluster's nodes see it; default ~/runs/<name>.")] = None,
+    edits: Edits = None,
+    set_from: SetFrom = None,
+    store: Store = None,
+    follow: Annotated[bool, typer.Option(help="Show what the job prints until it ends.")] = True,
+    to: Annotated[str | None, typer.Option(metavar="DIR", help="Fetch results and report into it at the end.")] = None,
+) -> None:
+    """Run a recipe as a job of a Ray cluster. The same command again follows that job, or goes on with its run."""
+    with _telling() as tell:
+        from exfm_ray.recipe import read_any_recipe
+
+        parsed = read_any_recipe(recipe, edits or [], set_from)
+        if to is not None and not follow:
+            raise UserError("--to: results come when the job ends; leave --no-follow out, or `exfm job fetch`")
+        from exfm_ray.jobs.checks import check_submission
+        from exfm_ray.jobs.client import open_client
+        from exfm_ray.jobs.submission import submit as submit_recipe
+
+        place = out or f"~/runs/{parsed.name}"
+        check_submission(parsed, place, store)
+        submitted = submit_recipe(open_client(address), address, parsed, place, store)
+        tell.line(f"job:     {submitted.job}, {'started' if submitted.is_new else 'at work already'}, in {place}")
+    if not follow:
+        print(f"follow:  exfm job logs {submitted.job} --address {address}")
+        return
+    _follow(submitted.job, address)
+    if to is not None:
+        _fetch(submitted.job, address, to)
+
+
+@job_app.command("logs")
+def job_logs(job: JobName, address: Dashboard) -> None:
+    """Show what a job prints until it ends, with its exit code."""
+    _follow(job, address)
+
+
+@job_app.command("stop")
+def job_stop(job: JobName, address: Dashboard) -> None:
+    """End a job. What it has committed stays; submitting it again goes on from there."""
+    with _telling() as tell:
+        from exfm_ray.jobs.client import open_client
+        from exfm_ray.jobs.stopping import stop
+
+        tell.line(stop(open_client(address), address, job))
+
+
+@job_app.command("fetch")
+def job_fetch(
+    job: JobName,
+    address: Dashboard,
+    to: Annotated[str, typer.Option(metavar="DIR", help="Directory on this machine.")],
+) -> None:
+    """Bring recipe, results and report of a job's run to this machine."""
+    _fetch(job, address, to)
+
+
+def _follow(job: str, address: str) -> None:
+    """Raises typer.Exit with the job's exit code, unless it is 0."""
+    with _telling(f"no longer followed; the job goes on; end it: exfm job stop {job} --address {address}"):
+        from exfm_ray.jobs.client import job_details, open_client
+        from exfm_ray.jobs.following import follow
+
+        client = open_client(address)
+        job_details(client, address, job)
+        try:
+            code = follow(client, address, job, _write)
+        except ConnectionError as error:
+            raise _exit(f"{error}; the job goes on: exfm job logs {job} --address {address}", 1) from error
+    if code:
+        raise typer.Exit(code)
+
+
+def _fetch(job: str, address: str, to: str) -> None:
+    with _telling() as tell:
+        from exfm_ray.jobs.client import job_details, open_client
+        from exfm_ray.jobs.fetching import fetch
+
+        client = open_client(address)
+        for path in fetch(client, address, job_details(client, address, job), Path(to)):
+            tell.line(f"fetched: {path}")
+
+
+def _write(text: str) -> None:
+    print(text, end="", flush=True)
 
 
 @app.command()
@@ -352,15 +447,21 @@ class _Teller:
 
 
 @contextmanager
-def _telling() -> Iterator[_Teller]:
-    """Turn what goes wrong in a command into a line and an exit code."""
+def _telling(interrupted: str = "interrupted; the same command goes on from here") -> Iterator[_Teller]:
+    """Turn what goes wrong in a command into a line and an exit code.
+
+    Args:
+        interrupted: what is said after Ctrl-C.
+    """
     teller = _Teller()
     try:
         yield teller
+    except typer.Exit:
+        raise  # told already
     except UserError as error:
         raise _exit(str(error), 2) from error
     except KeyboardInterrupt as error:
-        raise _exit("interrupted; the same command goes on from here", 130) from error
+        raise _exit(interrupted, 130) from error
     except Exception as error:
         raise _exit(teller.failed(error), 1) from error
 

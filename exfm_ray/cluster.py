@@ -15,6 +15,7 @@ from exfm_ray.config import Recipe, ResourcesConfig
 from exfm_ray.data.prepare import Made, Spread
 from exfm_ray.errors import UserError, WaitError
 from exfm_ray.mends import mend_words, resource_mends
+from exfm_ray.placing import Node, check_placement, room_on
 from exfm_ray.quiet import quieten
 from exfm_ray.waits import noted_wait, within
 
@@ -149,6 +150,11 @@ class SharedCluster:
         self._recipes, self._address = recipes, address
         self._is_open = False
 
+    @property
+    def outlives_command(self) -> bool:
+        """Whether it was there before, and will be there after."""
+        return self._address is not None
+
     def fleet_workers(self, recipe: Recipe, logs: Path) -> int:
         """How many workers share the VMs of one of the recipes; Ray's words go to its logs from now on.
 
@@ -191,13 +197,23 @@ class SharedCluster:
     def _workers(self, recipe: Recipe) -> int:
         # on this machine the trainer of the FM and its replica are rarely busy at once: the fleet may have every core
         alone = self._address is None
-        cpus = (os.cpu_count() or 1) + needed_cpus(recipe, 0) if alone else _cluster_cpus()
-        return fleet_workers(recipe, cpus)
+        if alone:
+            return fleet_workers(recipe, (os.cpu_count() or 1) + needed_cpus(recipe, 0))
+        nodes = _nodes(recipe.resources)
+        workers = fleet_workers(recipe, total(nodes, "CPU"))
+        if recipe.resources.fleet_workers == "auto" and recipe.resources.vm_placement.is_restricted:
+            return max(1, min(workers, room_on(recipe.resources.vm_placement, nodes)))
+        return workers
 
     def _check(self, recipe: Recipe) -> None:
         workers = self._workers(recipe)
-        check_cpus(recipe, workers, _cluster_cpus())
-        check_gpus(recipe, workers, _gpus_of_nodes())
+        nodes = _nodes(recipe.resources)
+        check_cpus(recipe, workers, total(nodes, "CPU"))
+        check_gpus(recipe, workers, [node.get("GPU", 0.0) for node in nodes])
+        replicas = most_replicas(recipe)
+        trainer = f"the FM's trainer and replicas (1 + {replicas})"
+        check_placement("fm", recipe.resources.fm_placement, 1 + replicas, trainer, nodes)
+        check_placement("vm", recipe.resources.vm_placement, workers, f"the fleet's workers ({workers})", nodes)
 
 
 @contextmanager
@@ -248,7 +264,10 @@ def serving_cluster(recipe: Recipe, address: str | None, logs: Path) -> Iterator
             _start(max(os.cpu_count() or 1, most_replicas(recipe)))
         else:
             _connect(address)
-        check_room(recipe.resources, _cluster_cpus(), _gpus_of_nodes())
+        nodes = _nodes(recipe.resources)
+        check_room(recipe.resources, total(nodes, "CPU"), [node.get("GPU", 0.0) for node in nodes])
+        replicas = recipe.resources.fm_replicas
+        check_placement("fm", recipe.resources.fm_placement, replicas, f"the FM's replicas ({replicas})", nodes)
         _quiet_ray(logs)
         yield
 
@@ -380,11 +399,18 @@ def start_mend() -> str:
     return f"{free_words}; add nodes, need less in `resources`, or raise resources.start_timeout_seconds"
 
 
-def _gpus_of_nodes() -> list[float]:
+def _nodes(resources: ResourcesConfig) -> list[Node]:
+    """Resources of each node that is there, and of each that the recipe says may come."""
     import ray
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [float(node["Resources"].get("GPU", 0)) for node in nodes if node["Alive"]]
+    there: list[Node] = [node["Resources"] for node in nodes if node["Alive"]]
+    return there + [kind.resources() for kind in resources.coming_nodes for _ in range(kind.most)]
+
+
+def total(nodes: Sequence[Node], resource: str) -> float:
+    """Of all nodes together."""
+    return sum(node.get(resource, 0.0) for node in nodes)
 
 
 def spread(function: Callable[[int], Made], arguments: Sequence[int], /) -> Iterable[Made]:

@@ -68,7 +68,7 @@ def serve_run(
             "need them; serve without --collect, and let `exfm store collect` clean the store"
         )
     snapshots = SnapshotDatabase(experiment.snapshots)
-    facts = _newest_facts(run, snapshots)
+    facts = newest_facts(experiment)
     check_host(host, has_token=token is not None)
     entrance = Entrance(host, free_port(host, port), limits, token_digest(token) if token else None)
     check_address(address)
@@ -118,10 +118,18 @@ def live_pointer(experiment: Experiment) -> str:
     return f"{experiment.pointer}-live"
 
 
-def _newest_facts(run: RunDirectory, snapshots: SnapshotDatabase) -> SnapshotFacts:
+def newest_facts(experiment: Experiment) -> SnapshotFacts:
+    """Of the FM's newest snapshot.
+
+    Raises:
+        UserError: there is none yet.
+    """
+    snapshots = SnapshotDatabase(experiment.snapshots)
     days = snapshots.days()
     if not days:
-        raise UserError(f"RUN: {run.root} has published no snapshot of its FM yet; let `exfm run` train it for a day")
+        raise UserError(
+            f"RUN: {experiment.root} has published no snapshot of its FM yet; let `exfm run` train it for a day"
+        )
     return SnapshotFacts.model_validate(require(snapshots.directory(days[-1])).about)
 
 

@@ -5,9 +5,10 @@ any of them may be killed at any time, and the same command goes on from what is
 """
 
 import json
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import cast
 
@@ -30,11 +31,15 @@ from exfm_ray.progress import watching
 from exfm_ray.quiet import quieten
 from exfm_ray.run_progress import run_phases
 from exfm_ray.run_start import claim_run, holding
+from exfm_ray.shared_directory import check_shared
 from exfm_ray.sharing import Sharing, in_turn, in_use, sharing_of
 from exfm_ray.together import together
 
 ROWS_WORTH_SPREADING = 2_000_000
 """per day; below that, starting processes costs more than they save"""
+
+WITHDRAW_SECONDS = 20.0
+"""for a cluster to hear that replicas are not needed any more; one that is gone does not answer"""
 
 
 def simulate(
@@ -131,6 +136,8 @@ def produce(
         workers = cluster.fleet_workers(experiment.recipe, logs)
         note_start(experiment.run, "ray", "ray", asked)
         everywhere = cluster.spread(logs)
+        if cluster.outlives_command:
+            check_shared(experiment.run)
         spread = everywhere if is_large(experiment.recipe.data, data) else map
     common: dict[Kind, Callable[[], None]] = {
         "days": partial(_prepare_days, experiment, data, spread),
@@ -145,8 +152,24 @@ def produce(
         for step in steps:
             step()
     else:
-        together(*steps)
+        with _leaving_no_replicas(experiment, cluster):
+            together(*steps)
     _evaluate_cascades(experiment, everywhere)
+
+
+@contextmanager
+def _leaving_no_replicas(experiment: Experiment, cluster: SharedCluster | None) -> Iterator[None]:
+    """Where a step fails, the one that serves the FM is not ended; on a cluster that stays, its replicas would too."""
+    from exfm_ray.das.deployment import withdraw
+
+    try:
+        yield
+    except BaseException:
+        if cluster is not None and cluster.outlives_command:
+            ending = threading.Thread(target=withdraw, args=(experiment,), daemon=True)
+            ending.start()
+            ending.join(WITHDRAW_SECONDS)
+        raise
 
 
 def is_large(config: DataConfig, data: Dataset) -> bool:

@@ -21,7 +21,7 @@ def together(*steps: Callable[[], None]) -> None:
     computes is not waited for: the threads are daemons and must not keep a failed process alive.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C was pressed.
+        KeyboardInterrupt: Ctrl-C was pressed, or the process was asked to end (SIGTERM).
     """
     ended: Ended = queue.SimpleQueue()
     stop = threading.Event()
@@ -49,15 +49,17 @@ def together(*steps: Callable[[], None]) -> None:
 
 @contextmanager
 def _interrupts_told(ended: Ended) -> Iterator[None]:
-    """Ctrl-C as one more message. An exception that it raised could fall into a finalizer, where it would be lost."""
+    """Ctrl-C and SIGTERM as one more message. An exception could fall into a finalizer, where it would be lost."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
         return
-    before = signal.signal(signal.SIGINT, lambda *_: ended.put(KeyboardInterrupt()))
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: ended.put(KeyboardInterrupt())) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _let_end(threads: Sequence[threading.Thread]) -> None:

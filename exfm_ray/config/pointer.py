@@ -3,19 +3,24 @@
 import re
 from dataclasses import dataclass
 
-POINTER_FORM = "zookeeper://host:port[,host:port]/path, embedded:/absolute/directory or /absolute/directory"
+POINTER_FORM = (
+    "zookeeper://host:port[,host:port]/path, cluster:/name, embedded:/absolute/directory or /absolute/directory"
+)
+CLUSTER = re.compile(r"cluster:(?P<path>(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+)")
 ZOOKEEPER = re.compile(r"zookeeper://(?P<hosts>[^/]+)(?P<path>(?:/[A-Za-z0-9_.-]+)+)")
 HOST = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
 
 
 @dataclass(frozen=True)
 class PointerPlace:
-    """A directory on this machine, or a znode of an ensemble."""
+    """A directory on this machine, an actor of the Ray cluster, or a znode of an ensemble."""
 
     path: str
-    """absolute: of the directory or of the znode"""
+    """absolute: of the directory or of the znode, or the actor's name"""
     hosts: str | None = None
-    """of the ZooKeeper ensemble, `host:port,host:port`; None: a directory"""
+    """of the ZooKeeper ensemble, `host:port,host:port`; None: another store"""
+    is_in_cluster: bool = False
+    """whether an actor of the Ray cluster keeps it"""
 
 
 def pointer_place(text: str) -> PointerPlace:
@@ -27,6 +32,8 @@ def pointer_place(text: str) -> PointerPlace:
     directory = text.removeprefix("embedded:")
     if directory.startswith("/"):
         return PointerPlace(path=directory)
+    if (kept := CLUSTER.fullmatch(text)) is not None:
+        return PointerPlace(path=kept["path"], is_in_cluster=True)
     found = ZOOKEEPER.fullmatch(text)
     if found is None:
         raise ValueError(f"must have the form {POINTER_FORM}")

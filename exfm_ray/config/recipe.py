@@ -8,6 +8,7 @@ from exfm_ray.config.cascade import CascadeConfig
 from exfm_ray.config.data import DataConfig
 from exfm_ray.config.feedback import FeedbackConfig
 from exfm_ray.config.models import DcnV2Model, DeepFamModel, ModelConfig
+from exfm_ray.config.placement import ComingNodes, Placement
 from exfm_ray.config.pointer import POINTER_FORM, pointer_place
 from exfm_ray.config.section import Name, Positive, Section, Width
 from exfm_ray.config.vocabulary import VocabularyConfig
@@ -137,7 +138,8 @@ class DasConfig(Section):
     )
     pointer: str | None = Field(
         default=None,
-        description=f"where the latest pointer lives: {POINTER_FORM}, with the run's name added; left out: in the run",
+        description=f"where the latest pointer lives: {POINTER_FORM}, with the run's name added; left out: in the run, "
+        "or in the cluster where the run is on object storage",
     )
     feedback: FeedbackConfig | None = Field(default=None, description="left out: all labels are there at once")
 
@@ -169,6 +171,17 @@ class ResourcesConfig(Section):
     augment_tasks: int = Field(default=1, ge=1, le=4_096, description="Ray Data tasks at once")
     gpus_per_fm: float = Field(default=0, ge=0)
     gpus_per_vm: float = Field(default=0, ge=0, description="per fleet worker")
+    fm_accelerator: Name | None = Field(
+        default=None, description="type of GPU for the FM's trainer and replicas, as Ray names it: L4, A100, H100, …"
+    )
+    vm_accelerator: Name | None = Field(default=None, description="the same for the fleet's workers")
+    fm_nodes: Name | None = Field(
+        default=None, description="custom resource of the nodes that the FM's trainer and replicas may run on"
+    )
+    vm_nodes: Name | None = Field(default=None, description="the same for the fleet's workers, such as spot")
+    coming_nodes: tuple[ComingNodes, ...] = Field(
+        default=(), description="that the cluster's autoscaler may add: a recipe that needs them is not refused"
+    )
     kept_gib: float = Field(
         default=2.0, ge=0, description="memory in which a fleet worker keeps VMs between their days; others are reread"
     )
@@ -193,6 +206,25 @@ class ResourcesConfig(Section):
         if (0 < gpus < 0.0001) or (gpus > 1 and gpus != int(gpus)):
             raise ValueError("must be 0, a part of one GPU from 0.0001 on, or a whole number of GPUs")
         return gpus
+
+    @property
+    def fm_placement(self) -> Placement:
+        """Of the FM's trainer, and of each replica."""
+        return Placement(self.gpus_per_fm, self.fm_accelerator, self.fm_nodes)
+
+    @property
+    def vm_placement(self) -> Placement:
+        """Of each of the fleet's workers."""
+        return Placement(self.gpus_per_vm, self.vm_accelerator, self.vm_nodes)
+
+    @model_validator(mode="after")
+    def _has_gpus_of_its_type(self) -> "ResourcesConfig":
+        for kind, placement in (("fm", self.fm_placement), ("vm", self.vm_placement)):
+            if placement.accelerator and not placement.gpus:
+                raise ValueError(
+                    f"{kind}_accelerator {placement.accelerator!r} needs GPUs; set gpus_per_{kind}, or leave it out"
+                )
+        return self
 
     @model_validator(mode="after")
     def _grows(self) -> "ResourcesConfig":
@@ -245,6 +277,13 @@ class SimulationSections(Section):
                 vm = vm | {"distill": _completed(base, vm.get("distill", {}))}
             vms.append(vm)
         return content | {"distill": shared | {"tasks": tasks}, "vms": vms}
+
+    @model_validator(mode="after")
+    def _pointer_is_in_reach(self) -> Self:
+        pointer = self.das.pointer
+        if pointer is not None and pointer_place(pointer).is_in_cluster and self.resources.mode == "local":
+            raise ValueError(f"das.pointer {pointer!r} needs a cluster, and resources.mode is local; leave one out")
+        return self
 
     @model_validator(mode="after")
     def _check_repeats(self) -> Self:

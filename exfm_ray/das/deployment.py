@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from ray.serve.handle import DeploymentHandle
 
 from exfm_ray.cluster import start_mend
 from exfm_ray.config import DasConfig, ResourcesConfig
+from exfm_ray.config.placement import Placement
 from exfm_ray.das.batching import Answer, BusyError, RowBatcher
 from exfm_ray.das.expected import Expected
 from exfm_ray.das.health import Health
@@ -170,13 +171,25 @@ class FoundationModel:
         return predictor
 
 
+def actor_options(placement: Placement) -> dict[str, Any]:
+    """What a replica takes, and where, as Serve takes it."""
+    options: dict[str, Any] = {"num_cpus": 1}
+    if placement.gpus:
+        options["num_gpus"] = placement.gpus
+    if placement.accelerator:
+        options["accelerator_type"] = placement.accelerator
+    if placement.custom:
+        options["resources"] = placement.custom
+    return options
+
+
 def deployment_options(resources: ResourcesConfig) -> dict[str, Any]:
     """How Serve runs the FM: how many replicas, what each has, and what may wait."""
     options: dict[str, Any] = {
         "max_ongoing_requests": REQUESTS_AT_ONCE,
         "max_queued_requests": REQUESTS_WAITING,
         "health_check_period_s": HEALTH_CHECK_SECONDS,
-        "ray_actor_options": {"num_cpus": 1} | ({"num_gpus": resources.gpus_per_fm} if resources.gpus_per_fm else {}),
+        "ray_actor_options": actor_options(resources.fm_placement),
     }
     if resources.fm_replicas_most is None:
         return options | {"num_replicas": resources.fm_replicas}
@@ -245,3 +258,10 @@ def serving(experiment: Experiment, pointer: str) -> Iterator[tuple[str, Deploym
         yield name, None
     finally:
         serve.delete(name)
+
+
+def withdraw(experiment: Experiment) -> None:
+    """End the replicas that `serving` began, where its block is not left; nothing happens where there are none."""
+    with suppress(Exception):  # the failure that led here is the one to tell
+        if experiment.name in serve.status().applications:
+            serve.delete(experiment.name, _blocking=False)

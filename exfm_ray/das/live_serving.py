@@ -55,7 +55,7 @@ def live_serving(experiment: Experiment, pointer: str, facts: SnapshotFacts, ent
     serve.start(proxy_location="HeadOnly", http_options=http)
     if name in serve.status().applications:
         raise UserError(f"RUN: the cluster serves {experiment.root} already; stop the other `exfm serve` first")
-    application = _with_door(_model(experiment, pointer), facts, entrance)
+    application = live_application(experiment, pointer, facts, entrance.limits, entrance.digest)
     try:
         run_until_ready(application, name, "/", experiment.recipe.resources)
         yield serve.get_deployment_handle(FoundationModel.__name__, name)
@@ -66,16 +66,20 @@ def live_serving(experiment: Experiment, pointer: str, facts: SnapshotFacts, ent
             serve.shutdown()  # type: ignore[no-untyped-call]
 
 
-def _model(experiment: Experiment, pointer: str) -> Application:
-    das = experiment.recipe.das
-    patience = min(das.swap_timeout_seconds, FIRST_ANSWER_SECONDS)
-    return foundation_model(experiment, pointer, das.model_copy(update={"swap_timeout_seconds": patience}), latest=True)
+def live_application(
+    experiment: Experiment, pointer: str, facts: SnapshotFacts, limits: RequestLimits, digest: bytes | None
+) -> Application:
+    """The FM's replicas behind the door, ready to be deployed.
 
+    Args:
+        pointer: address of the latest pointer, as `pointer_at` takes it; the snapshot that it names answers.
+        facts: of any of the snapshots; what they read and predict is the same.
+        digest: `token_digest` of the token that clients must show; None lets everyone in.
+    """
 
-def _with_door(model: Application, facts: SnapshotFacts, entrance: Entrance) -> Application:
     def build() -> ASGIApp:
         handle = serve.get_deployment_handle(FoundationModel.__name__)
-        return door(handle, facts.inputs, facts.tasks, entrance.limits, entrance.digest)
+        return door(handle, facts.inputs, facts.tasks, limits, digest)
 
     deployment: Any = serve.deployment(
         serve.ingress(build)(),
@@ -84,5 +88,11 @@ def _with_door(model: Application, facts: SnapshotFacts, entrance: Entrance) -> 
         max_ongoing_requests=REQUESTS_AT_THE_DOOR,
         ray_actor_options={"num_cpus": 0},
     )
-    application: Application = deployment.bind(model)
+    application: Application = deployment.bind(_model(experiment, pointer))
     return application
+
+
+def _model(experiment: Experiment, pointer: str) -> Application:
+    das = experiment.recipe.das
+    patience = min(das.swap_timeout_seconds, FIRST_ANSWER_SECONDS)
+    return foundation_model(experiment, pointer, das.model_copy(update={"swap_timeout_seconds": patience}), latest=True)

@@ -4,6 +4,7 @@ import os
 from contextlib import closing
 
 from exfm_ray.config.pointer import pointer_place
+from exfm_ray.das.cluster_pointer import ClusterPointer
 from exfm_ray.das.embedded_pointer import EmbeddedPointer
 from exfm_ray.das.pointer import LatestPointer, PointerUnavailableError
 from exfm_ray.das.zookeeper_pointer import ZooKeeperPointer
@@ -18,7 +19,8 @@ def pointer_at(address: str, patience_seconds: float = 30.0) -> LatestPointer:
     """Open a latest pointer; a store behind a network is connected to at the first operation.
 
     Args:
-        address: `zookeeper://host:port[,host:port]/path`, `embedded:/absolute/directory` or `/absolute/directory`.
+        address: `zookeeper://host:port[,host:port]/path`, `cluster:/name`, `embedded:/absolute/directory` or
+            `/absolute/directory`.
         patience_seconds: for one operation of a store behind a network.
 
     Raises:
@@ -28,6 +30,8 @@ def pointer_at(address: str, patience_seconds: float = 30.0) -> LatestPointer:
         place = pointer_place(address)
     except ValueError as error:
         raise UserError(f"das.pointer: {address!r}: {error}") from error
+    if place.is_in_cluster:
+        return ClusterPointer(place.path, patience_seconds)
     if place.hosts is None:
         return EmbeddedPointer(place.path)
     credentials = os.environ.get(CREDENTIALS)

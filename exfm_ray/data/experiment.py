@@ -46,7 +46,11 @@ class Experiment(BaseModel):
     def pointer(self) -> str:
         """Address of the latest pointer, of this run alone."""
         shared = self.recipe.das.pointer
-        return f"{shared.rstrip('/')}/{self.name}" if shared else str(self.run.local_directory() / "pointer")
+        if shared:
+            return f"{shared.rstrip('/')}/{self.name}"
+        if self.run.root.is_local or self.recipe.resources.mode == "local":
+            return str(self.run.local_directory() / "pointer")
+        return f"cluster:/{self.name}"  # nodes that share a bucket share no file that they could lock
 
     @property
     def snapshots(self) -> Location:

@@ -24,6 +24,7 @@ from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
 from exfm_ray.cluster import start_mend
 from exfm_ray.config import VariantConfig
+from exfm_ray.config.placement import Placement
 from exfm_ray.data.commit import Stopwatch
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
@@ -41,7 +42,7 @@ LOOK_SECONDS = 1.0
 def train_foundation_model(experiment: Experiment) -> None:
     """Train the FM through its last day; snapshots appear on the way."""
     settings = {"experiment": experiment.model_dump(mode="json")}
-    _run(experiment, "fm", train_foundation_stream, settings, 1, experiment.recipe.resources.gpus_per_fm)
+    _run(experiment, "fm", train_foundation_stream, settings, 1, experiment.recipe.resources.fm_placement)
 
 
 def train_vertical_models(
@@ -61,7 +62,7 @@ def train_vertical_models(
     }
     least = recipe.resources.fleet_workers_least
     wanted = workers if least is None or least >= workers else (least, workers)
-    _run(experiment, "fleet", train_fleet, settings, wanted, recipe.resources.gpus_per_vm)
+    _run(experiment, "fleet", train_fleet, settings, wanted, recipe.resources.vm_placement)
 
 
 def _run(
@@ -70,7 +71,7 @@ def _run(
     function: Callable[[dict[str, Any]], None],
     settings: dict[str, Any],
     workers: int | tuple[int, int],
-    gpus: float,
+    placement: Placement,
 ) -> None:
     """Run a training function on Ray Train; where a worker dies, all start again and go on from their checkpoints.
 
@@ -86,7 +87,7 @@ def _run(
     failures = 0
     while True:
         try:
-            _run_once(experiment, name, function, settings, workers, gpus)
+            _run_once(experiment, name, function, settings, workers, placement)
         except WorkerGroupError as error:
             raise _own_words(error) from error
         except (ControllerError, RayActorError) as error:
@@ -103,14 +104,15 @@ def _run_once(
     function: Callable[[dict[str, Any]], None],
     settings: dict[str, Any],
     workers: int | tuple[int, int],
-    gpus: float,
+    placement: Placement,
 ) -> None:
     resources = experiment.recipe.resources
     local = resources.mode == "local"
     scaling = ScalingConfig(
         num_workers=0 if local else workers,  # type: ignore[arg-type]  # a pair is allowed
-        use_gpu=gpus > 0,
-        resources_per_worker=None if local else {"CPU": 1, **({"GPU": gpus} if gpus else {})},
+        use_gpu=placement.gpus > 0,
+        resources_per_worker=None if local else placement.resources,
+        accelerator_type=None if local else placement.accelerator,
     )
     # a name of its own: our checkpoints carry the state, Ray Train must not look for one
     own_name = f"{name}-{uuid.uuid4().hex[:8]}"
@@ -127,7 +129,7 @@ def _run_once(
     if local:
         trainer.fit()
     else:
-        _fit(trainer, experiment, own_name, worker_words(name, workers, gpus))
+        _fit(trainer, experiment, own_name, worker_words(name, workers, placement.gpus))
 
 
 def worker_words(name: Starting, workers: int | tuple[int, int], gpus: float) -> str:

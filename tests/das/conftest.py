@@ -32,9 +32,20 @@ def own_zookeeper(tmp_path: Path) -> Iterator[ZooKeeperServer]:
 
 BACKENDS: dict[str, Callable[[pytest.FixtureRequest], str]] = {
     "embedded": lambda request: f"embedded:{request.getfixturevalue('tmp_path')}/pointer",
+    "cluster": lambda request: cluster_pointer(request),
     "zookeeper": lambda request: f"zookeeper://{server_of(request).hosts}/exfm/{uuid.uuid4().hex}",
 }
 """name → the address of a fresh record"""
+
+
+def cluster_pointer(request: pytest.FixtureRequest) -> str:
+    """Processes that a test starts find the node by Ray's variable."""
+    import ray
+
+    request.getfixturevalue("ray_node")
+    patch = request.getfixturevalue("monkeypatch")
+    patch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
+    return f"cluster:/test/{uuid.uuid4().hex}"
 
 
 def server_of(request: pytest.FixtureRequest) -> ZooKeeperServer:

@@ -116,8 +116,11 @@ def test_of_two_updaters_one_wins_each_time_and_no_reader_goes_back(address: str
 
 
 COUNTER = """
-    import sys
+    import os, sys
     from exfm_ray.das.pointer_at import pointer_at
+    if "RAY_ADDRESS" in os.environ:
+        import ray
+        ray.init(logging_level="critical")
     pointer, won = pointer_at(sys.argv[1]), 0
     while won < 100:
         held = pointer.read()
