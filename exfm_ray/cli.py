@@ -184,6 +184,7 @@ def tune(
     dashboard: Annotated[bool, typer.Option("--dashboard", help="Show the trials in a browser instead.")] = False,
     edits: Edits = None,
     address: Address = None,
+    store: Store = None,
 ) -> None:
     """Search label scale, gradient scale and loss weight together. The same command goes on where it stopped."""
     with _telling() as tell:
@@ -202,7 +203,8 @@ def tune(
         if dashboard:
             show_dashboard(begun_storage(storage, directory), tell.line)
             return
-        run_study(parsed, directory, address, tell.console, storage, timeout)
+        common = Location.of(store) if store is not None else None
+        run_study(parsed, directory, address, tell.console, storage, timeout, common)
         tell.line(f"chosen:  {directory.chosen_file}")
         tell.line(f"trials:  {directory.trials_file}")
         tell.line(f"report:  {write_report(directory)}")

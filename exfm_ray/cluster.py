@@ -7,16 +7,26 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from exfm_ray.config import Recipe, ResourcesConfig
 from exfm_ray.data.prepare import Made, Spread
-from exfm_ray.errors import UserError
+from exfm_ray.errors import UserError, WaitError
+from exfm_ray.mends import mend_words, resource_mends
 from exfm_ray.placing import Node, check_placement, room_on
 from exfm_ray.quiet import quieten
+from exfm_ray.waits import noted_wait, within
 
 CONNECT_SECONDS = 10
+ATTACH_SECONDS = 120.0
+"""for a driver to become part of a cluster whose door is open"""
+TASK_SECONDS = 3_600.0
+"""for a task of `spread`, which makes a part of a day or a piece of a log"""
+FRAME_HEAD_BYTES, FRAME_KIND, SETTINGS = 9, 3, 4
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, SETTINGS, 0, 0, 0, 0, 0])
+"""of an HTTP/2 client, with empty settings; a server answers with its own at once (RFC 9113, 3.4)"""
 
 
 def fleet_workers(recipe: Recipe, cpus: float) -> int:
@@ -27,9 +37,12 @@ def fleet_workers(recipe: Recipe, cpus: float) -> int:
     wanted = recipe.resources.fleet_workers
     if wanted != "auto":
         return min(wanted, len(recipe.variants()))
-    left = int(cpus) - 1 - most_replicas(recipe)
-    pieces = len(recipe.vms if recipe.resources.gpus_per_vm else recipe.variants())
-    return max(1, min(pieces, left))
+    return max(1, min(most_fleet_workers(recipe), int(cpus) - needed_cpus(recipe, 0)))
+
+
+def most_fleet_workers(recipe: Recipe) -> int:
+    """Beyond which there would be nothing to share."""
+    return len(recipe.vms if recipe.resources.gpus_per_vm else recipe.variants())
 
 
 def machine_memory() -> int:
@@ -50,6 +63,26 @@ def needed_cpus(recipe: Recipe, workers: int) -> int:
     return 1 + most_replicas(recipe) + workers + math.ceil(CPUS_PER_TASK * resources.augment_tasks)
 
 
+def check_cpus(recipe: Recipe, workers: int, cpus: float) -> None:
+    """Compare the CPUs that the recipe's processes need at once with the cluster's; Ray would wait for them for ever.
+
+    Args:
+        workers: of the fleet.
+        cpus: of all nodes together.
+
+    Raises:
+        UserError: they are too few; says the smallest changes with which they are enough.
+    """
+
+    def fits(resources: ResourcesConfig) -> bool:
+        changed = recipe.model_copy(update={"resources": resources})
+        return needed_cpus(changed, _workers_after(recipe, changed, workers)) <= cpus
+
+    if (needed := needed_cpus(recipe, workers)) > cpus:
+        mends = mend_words(resource_mends(recipe.resources, workers, fits), "add nodes")
+        raise UserError(f"resources: the recipe needs {needed} CPUs at once but the cluster has {cpus:g}; {mends}")
+
+
 def check_gpus(recipe: Recipe, workers: int, nodes: Sequence[float]) -> None:
     """Compare what the recipe's processes need at once with the cluster; Ray would wait for it for ever.
 
@@ -58,8 +91,27 @@ def check_gpus(recipe: Recipe, workers: int, nodes: Sequence[float]) -> None:
         nodes: GPUs of each.
 
     Raises:
-        UserError: no such cluster can give them.
+        UserError: no such cluster can give them; says the smallest changes with which it can.
     """
+
+    def fits(resources: ResourcesConfig) -> bool:
+        changed = recipe.model_copy(update={"resources": resources})
+        return gpus_lacking(changed, _workers_after(recipe, changed, workers), nodes) is None
+
+    if (lacking := gpus_lacking(recipe, workers, nodes)) is not None:
+        raise UserError(f"{lacking}; {mend_words(resource_mends(recipe.resources, workers, fits), 'add GPUs')}")
+
+
+def _workers_after(recipe: Recipe, changed: Recipe, workers: int) -> int:
+    """The fleet's workers once a recipe was changed: where that is left open, they take the CPUs that become free."""
+    if changed.resources.fleet_workers != "auto":
+        return min(changed.resources.fleet_workers, workers)
+    freed = needed_cpus(recipe, 0) - needed_cpus(changed, 0)
+    return max(1, min(most_fleet_workers(changed), workers + freed))
+
+
+def gpus_lacking(recipe: Recipe, workers: int, nodes: Sequence[float]) -> str | None:
+    """What the recipe needs and the cluster has not, in words; None where it has all."""
     resources = recipe.resources
     replicas = most_replicas(recipe)
     for field, each, processes, who in (
@@ -67,16 +119,14 @@ def check_gpus(recipe: Recipe, workers: int, nodes: Sequence[float]) -> None:
         ("gpus_per_vm", resources.gpus_per_vm, workers, f"the fleet's workers ({workers})"),
     ):
         if each and (places := gpu_places(nodes, each)) < processes:
-            raise UserError(
+            return (
                 f"resources.{field}: {who} need {each:g} GPUs each, and the cluster's {sum(nodes):g} GPUs have "
-                f"room for {places}; lower it (0: none), have fewer of them, or add GPUs"
+                f"room for {places}"
             )
     needed = (1 + replicas) * resources.gpus_per_fm + workers * resources.gpus_per_vm
     if needed > sum(nodes) + 1e-6:
-        raise UserError(
-            f"resources: the recipe needs {needed:g} GPUs at once but the cluster has {sum(nodes):g}; lower "
-            "gpus_per_fm, gpus_per_vm, fm_replicas, fm_replicas_most or fleet_workers, or add GPUs"
-        )
+        return f"resources: the recipe needs {needed:g} GPUs at once but the cluster has {sum(nodes):g}"
+    return None
 
 
 def gpu_places(nodes: Sequence[float], each: float) -> int:
@@ -135,7 +185,9 @@ class SharedCluster:
             self._is_open = True  # also where it fails half-way
             quieten(logs)
             if self._address is None:
-                _start(max(os.cpu_count() or 1, *(needed_cpus(one, self._workers(one)) for one in self._recipes)))
+                cpus = max(os.cpu_count() or 1, *(needed_cpus(one, self._workers(one)) for one in self._recipes))
+                with noted_wait("Ray on this machine"):
+                    _start(cpus)
             else:
                 _connect(self._address)
             for recipe in self._recipes:
@@ -144,9 +196,8 @@ class SharedCluster:
 
     def _workers(self, recipe: Recipe) -> int:
         # on this machine the trainer of the FM and its replica are rarely busy at once: the fleet may have every core
-        alone = self._address is None
-        if alone:
-            return fleet_workers(recipe, (os.cpu_count() or 1) + 1 + most_replicas(recipe))
+        if self._address is None:
+            return fleet_workers(recipe, (os.cpu_count() or 1) + needed_cpus(recipe, 0))
         nodes = _nodes(recipe.resources)
         workers = fleet_workers(recipe, total(nodes, "CPU"))
         if recipe.resources.fleet_workers == "auto" and recipe.resources.vm_placement.is_restricted:
@@ -156,12 +207,7 @@ class SharedCluster:
     def _check(self, recipe: Recipe) -> None:
         workers = self._workers(recipe)
         nodes = _nodes(recipe.resources)
-        needed, available = needed_cpus(recipe, workers), total(nodes, "CPU")
-        if needed > available:
-            raise UserError(
-                f"resources: the recipe needs {needed} CPUs at once but the cluster at {self._address!r} has "
-                f"{available:.0f}; lower fm_replicas, fm_replicas_most, fleet_workers or augment_tasks, or add nodes"
-            )
+        check_cpus(recipe, workers, total(nodes, "CPU"))
         check_gpus(recipe, workers, [node.get("GPU", 0.0) for node in nodes])
         replicas = most_replicas(recipe)
         trainer = f"the FM's trainer and replicas (1 + {replicas})"
@@ -247,14 +293,18 @@ def check_room(resources: ResourcesConfig, cpus: float, nodes: Sequence[float]) 
     Raises:
         UserError: they are too few.
     """
+    if (lacking := _room_lacking(resources, cpus, nodes)) is not None:
+        mends = resource_mends(resources, 1, lambda changed: _room_lacking(changed, cpus, nodes) is None)
+        raise UserError(f"{lacking}; in the run's recipe.yaml {mend_words(mends, 'add nodes')}")
+
+
+def _room_lacking(resources: ResourcesConfig, cpus: float, nodes: Sequence[float]) -> str | None:
     replicas, each = resources.fm_replicas, resources.gpus_per_fm
-    mend = "add nodes, or lower fm_replicas or gpus_per_fm in the run's recipe.yaml"
     if replicas > cpus:
-        raise UserError(f"resources: {replicas} replicas of the FM need a CPU each and there are {cpus:g}; {mend}")
+        return f"resources: {replicas} replicas of the FM need a CPU each and there are {cpus:g}"
     if each and (places := gpu_places(nodes, each)) < replicas:
-        raise UserError(
-            f"resources: {replicas} replicas of the FM need {each:g} GPUs each and there is room for {places}; {mend}"
-        )
+        return f"resources: {replicas} replicas of the FM need {each:g} GPUs each and there is room for {places}"
+    return None
 
 
 def check_address(address: str | None) -> None:
@@ -267,9 +317,24 @@ def check_address(address: str | None) -> None:
     if address is None or not colon or not port.isdigit():
         return  # `auto` and the like: Ray finds out at once
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+        _knock(host.strip("[]"), int(port))
     except OSError as error:
         raise UserError(f"--address: nobody answers at {address!r} ({error}); give a running cluster's") from error
+
+
+def _knock(host: str, port: int) -> None:
+    """Exchange a greeting: a process that hangs, or is none of Ray's, takes connections all the same.
+
+    Raises:
+        OSError: nobody answers as gRPC does, in the words of HTTP/2.
+    """
+    with socket.create_connection((host, port), timeout=CONNECT_SECONDS) as connection:
+        if os.environ.get("RAY_USE_TLS", "0") == "1":
+            return  # an encrypted door is Ray's to open
+        connection.sendall(GREETING)
+        answer = connection.recv(FRAME_HEAD_BYTES)
+    if len(answer) <= FRAME_KIND or answer[FRAME_KIND] != SETTINGS:
+        raise OSError("what listens there is not Ray")
 
 
 def _start(cpus: int) -> None:
@@ -294,13 +359,19 @@ def _connect(address: str) -> None:
     import exfm_ray
 
     package = str(Path(exfm_ray.__file__).parent)
+    attach = partial(
+        ray.init,
+        address,
+        log_to_driver=False,
+        logging_level=logging.CRITICAL,
+        runtime_env={"py_modules": [package]},
+    )
+    mend = "see whether its head node is healthy (`ray status`)"
     try:
-        ray.init(
-            address,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            runtime_env={"py_modules": [package]},
-        )
+        with noted_wait(f"the cluster at {address}"):
+            within(ATTACH_SECONDS, f"the cluster at {address}", mend, attach)
+    except WaitError as error:
+        raise UserError(f"--address: {error}") from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(
@@ -314,6 +385,17 @@ def _cluster_cpus() -> float:
 
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return resources.get("CPU", 0.0)
+
+
+def start_mend() -> str:
+    """What helps where the cluster does not give what a process needs to start, and what of it is free."""
+    import ray
+
+    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+    whole: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    told = [f"{free.get(name, 0):g} of {whole[name]:g} {name}s" for name in ("CPU", "GPU") if whole.get(name)]
+    free_words = f"free in the cluster: {' and '.join(told) or 'nothing'}"
+    return f"{free_words}; add nodes, need less in `resources`, or raise resources.start_timeout_seconds"
 
 
 def _nodes(resources: ResourcesConfig) -> list[Node]:
@@ -335,6 +417,7 @@ def spread(function: Callable[[int], Made], arguments: Sequence[int], /) -> Iter
 
     Raises:
         UserError: a task did, in the words that it was raised with.
+        WaitError: one did not end in an hour.
     """
     import ray
 
@@ -353,8 +436,9 @@ def _result(reference: Any) -> Any:
     """What a task returned. A user's mistake is told as the task told it, in one line, without Ray's account of it."""
     import ray
 
+    what, mend = "a task that prepares days", "add nodes, or end what holds the cluster's CPUs"
     try:
-        return ray.get(reference)
+        return within(TASK_SECONDS, what, mend, partial(ray.get, reference))
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, UserError):
             raise error.cause from None

@@ -1,4 +1,4 @@
-"""The two kinds of failure that a user meets."""
+"""The kinds of failure that a user meets."""
 
 
 class UserError(Exception):
@@ -7,3 +7,7 @@ class UserError(Exception):
 
 class DataError(Exception):
     """Committed data that contradicts itself (row counts, ids, checksums): ours or the disk's failure. Exit code 1."""
+
+
+class WaitError(Exception):
+    """What was waited for did not come in time: one line with what it is, how long, and what helps. Exit code 1."""

@@ -1,5 +1,6 @@
 """What a recipe and its data must agree on, checked before anything is started or written."""
 
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from exfm_ray.cascade.plan import check_cascade
@@ -14,6 +15,7 @@ from exfm_ray.config import (
 )
 from exfm_ray.data.dataset import Dataset
 from exfm_ray.errors import UserError
+from exfm_ray.mends import Mend, first_fit, mend_words
 from exfm_ray.schema import Schema
 
 if TYPE_CHECKING:
@@ -72,19 +74,57 @@ def check_memory(recipe: Recipe, data: Dataset, machine_bytes: int) -> None:
         machine_bytes: of main memory.
 
     Raises:
-        UserError: they do not fit.
+        UserError: they do not fit; says the smallest changes with which they do.
     """
-    counted = recipe.vocabulary  # whose tables are as small as can be, since nobody knows yet how large they become
-    inputs = (data.schema if counted is None else data.schema.counted(but=counted.hashed)).for_vm()
-    parameters = {vm.name: _meta_model(vm.model, inputs, tasks=1).parameter_count() for vm in recipe.vms}
-    variants = recipe.variants()
-    needed = sum(parameters[variant.vm.name] for variant in variants) * BYTES_PER_PARAMETER
-    if needed > machine_bytes:
+    if (needed := memory_needed(recipe, data.schema)) > machine_bytes:
+        mends = memory_mends(recipe, lambda changed: memory_needed(changed, data.schema) <= machine_bytes)
         raise UserError(
-            f"vms: the parameters of all {len(variants)} variants (methods, seeds) take {needed / 2**30:.1f} GiB and "
-            f"this machine has {machine_bytes / 2**30:.1f}; leave out methods or seeds, lower embedding_dim, or give a "
-            "cluster's --address"
+            f"vms: the parameters of all {len(recipe.variants())} variants (methods, seeds) take "
+            f"{needed / 2**30:.1f} GiB and this machine has {machine_bytes / 2**30:.1f}; "
+            f"{mend_words(mends, 'give the --address of a cluster')}"
         )
+
+
+def memory_needed(recipe: Recipe, schema: Schema) -> int:
+    """Bytes of the parameters of all variants of the VMs."""
+    counted = recipe.vocabulary  # whose tables are as small as can be, since nobody knows yet how large they become
+    inputs = (schema if counted is None else schema.counted(but=counted.hashed)).for_vm()
+    parameters = {vm.name: _meta_model(vm.model, inputs, tasks=1).parameter_count() for vm in recipe.vms}
+    return sum(parameters[variant.vm.name] for variant in recipe.variants()) * BYTES_PER_PARAMETER
+
+
+def memory_mends(recipe: Recipe, fits: Callable[[Recipe], bool]) -> Iterator[Mend]:
+    """For each field that makes for fewer or smaller models, the most of it with which they fit, if any.
+
+    Args:
+        fits: whether the variants of a recipe fit.
+    """
+    for field, values in (("seeds", recipe.seeds), ("methods", recipe.methods)):
+        fewer = [values[:count] for count in range(len(values) - 1, 0, -1)]
+        value = first_fit(fewer, lambda value, field=field: fits(recipe.model_copy(update={field: value})))  # type: ignore[misc]
+        if value is not None:
+            yield Mend(field, value)
+    for vm in recipe.vms:
+        smaller = range(vm.model.embedding_dim - 1, 0, -1)
+        dim = first_fit(smaller, lambda dim, name=vm.name: _fits_with(recipe, name, dim, fits))  # type: ignore[misc]
+        if dim is not None:
+            yield Mend(f"vms.{vm.name}.model.embedding_dim", dim)
+
+
+def _fits_with(recipe: Recipe, name: str, dim: int, fits: Callable[[Recipe], bool]) -> bool:
+    """Whether a recipe fits once a VM has another width of embeddings; none does that the model does not allow."""
+    try:
+        return fits(_with_embedding(recipe, name, dim))
+    except ValueError:
+        return False
+
+
+def _with_embedding(recipe: Recipe, name: str, dim: int) -> Recipe:
+    vms = tuple(
+        vm.model_copy(update={"model": vm.model.model_copy(update={"embedding_dim": dim})}) if vm.name == name else vm
+        for vm in recipe.vms
+    )
+    return recipe.model_copy(update={"vms": vms})
 
 
 def _check_vm(where: str, vm: VerticalModelConfig, data: Dataset) -> None:

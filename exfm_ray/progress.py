@@ -9,17 +9,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from exfm_ray.data.commit import committed, rows_worked_on
 from exfm_ray.data.location import Location
 from exfm_ray.data.prepare import WORK
 from exfm_ray.data.source import DaySource, StagedSource, piece_directory
+from exfm_ray.waits import Wait, current_waits
 
 POLL_SECONDS = 0.5
 LINE_SECONDS = 5.0
 """between two lines of one phase where there is no terminal"""
+WORTH_TELLING_SECONDS = 5.0
+"""of waiting, on a terminal"""
+WAITS_LINE_SECONDS = 60.0
+"""of waiting, where there is no terminal, and between two lines about it"""
 PIECES_AT_ONCE = 512
 """Pieces are made nearly in order, so that those beyond the next so many need no look."""
 
@@ -150,7 +156,7 @@ def _bars(shown: Sequence[Phase], console: Console, stop: threading.Event) -> No
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=False) as progress:
+    with _Bars(*columns, console=console, transient=False) as progress:
         tasks = {
             progress.add_task(
                 phase.name,
@@ -174,9 +180,29 @@ def _bars(shown: Sequence[Phase], console: Console, stop: threading.Event) -> No
                 return
 
 
+class _Bars(Progress):
+    """Bars, and below them what is waited for."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield from super().get_renderables()
+        yield from (Text(f"waits {wait.seconds:.0f} s for {wait.what}") for wait in long_waits(WORTH_TELLING_SECONDS))
+
+
+def long_waits(seconds: float) -> list[Wait]:
+    """What has been waited for longer than this, the longest first."""
+    return [wait for wait in current_waits() if wait.seconds >= seconds]
+
+
+def waits_line(waits: Sequence[Wait]) -> str:
+    """What is waited for, in one line."""
+    told = "; ".join(f"{wait.seconds:.0f} s for {wait.what}" for wait in waits)
+    return f"{time.strftime('%H:%M:%S')} waits {told}"
+
+
 def _lines(shown: Sequence[Phase], console: Console, stop: threading.Event) -> None:
     told = [len(phase.done) for phase in shown]
     when = [-LINE_SECONDS] * len(shown)
+    waits_told = time.monotonic()
     while True:
         last = stop.wait(POLL_SECONDS)
         for phase in shown:
@@ -187,5 +213,8 @@ def _lines(shown: Sequence[Phase], console: Console, stop: threading.Event) -> N
             if len(phase.done) > told[index] and is_due:
                 console.print(phase.line(), highlight=False, soft_wrap=True)
                 told[index], when[index] = len(phase.done), now
+        if now - waits_told >= WAITS_LINE_SECONDS and (waits := long_waits(WAITS_LINE_SECONDS)):
+            console.print(waits_line(waits), highlight=False, soft_wrap=True, markup=False)
+            waits_told = now
         if last:
             return

@@ -6,6 +6,7 @@ any of them may be killed at any time, and the same command goes on from what is
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
@@ -16,11 +17,12 @@ from rich.console import Console
 from exfm_ray.cascade.plan import cascade_files
 from exfm_ray.cluster import SharedCluster, check_address, machine_memory, shared_cluster
 from exfm_ray.config import DataConfig, DriftData, Recipe
-from exfm_ray.data.commit import committed
+from exfm_ray.data.commit import Stopwatch, committed
 from exfm_ray.data.dataset import Dataset, open_dataset
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.prepare import Spread, prepare
+from exfm_ray.data.run_clock import note_start, noted_command
 from exfm_ray.data.run_directory import Outcome, RunDirectory
 from exfm_ray.data.source import most_pieces
 from exfm_ray.data.stored import Kind
@@ -105,7 +107,8 @@ def simulate_on(
         experiment = experiment.model_copy(update=places)
         with watching(run_phases(experiment, data.source), console):
             if not is_finished(experiment):
-                produce(experiment, data, cluster, partial(console.print, highlight=False, soft_wrap=True))
+                with noted_command(run):
+                    produce(experiment, data, cluster, partial(console.print, highlight=False, soft_wrap=True))
         write_results(experiment)
     return experiment
 
@@ -129,7 +132,9 @@ def produce(
     everywhere = spread
     if not is_local:
         assert cluster is not None, "only local mode needs no cluster"
+        asked = Stopwatch(time.time())
         workers = cluster.fleet_workers(experiment.recipe, logs)
+        note_start(experiment.run, "ray", "ray", asked)
         everywhere = cluster.spread(logs)
         if cluster.outlives_command:
             check_shared(experiment.run)

@@ -16,11 +16,13 @@ from exfm_ray.cluster import machine_memory, shared_cluster
 from exfm_ray.config import Chosen, StudyConfig
 from exfm_ray.data.dataset import Dataset, open_dataset
 from exfm_ray.data.experiment import Experiment
+from exfm_ray.data.location import Location
 from exfm_ray.data.run_directory import Outcome, RunDirectory
 from exfm_ray.errors import UserError
 from exfm_ray.preflight import check_memory, check_recipe
 from exfm_ray.quiet import quieten
 from exfm_ray.run_start import claim_run, holding
+from exfm_ray.sharing import sharing_of
 from exfm_ray.simulation import check_doors, simulate_on
 from exfm_ray.tune.chosen import choose
 from exfm_ray.tune.search import search
@@ -37,12 +39,14 @@ def run_study(
     console: Console,
     storage: str | None = None,
     timeout_seconds: float | None = None,
+    store: Location | None = None,
 ) -> None:
     """Search, choose, and report the chosen point on days that did not choose it; or go on where that stopped.
 
     Args:
         address: of a Ray cluster; None starts one on this machine.
         storage: any SQLAlchemy URL, for drivers that share a study; None: a file in the run directory.
+        store: where work lies that runs have in common; None: all is in the run directory.
         timeout_seconds: of the search; trials under way go on when the same command is started again.
 
     Raises:
@@ -55,10 +59,10 @@ def run_study(
     check_doors(controls, address)
     if address is None:
         check_memory(controls, data, machine_memory())
-    held_in = study_storage(storage, run)
+    held_in, sharing = study_storage(storage, run), sharing_of(store, controls.data, data)
     with holding(run.root), shared_cluster((controls,), address) as cluster:
         claim_run(run, config, None)
-        experiment = simulate_on(data, controls, run.simulation, cluster, console)
+        experiment = simulate_on(data, controls, run.simulation, cluster, console, sharing=sharing)
         logs = run.local_directory() / "logs"
         quieten(logs)
         workers = 1 if controls.resources.mode == "local" else cluster.fleet_workers(controls, logs)

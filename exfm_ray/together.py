@@ -3,36 +3,47 @@
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from exfm_ray.waits import ended_by
+
 Ended = queue.SimpleQueue[BaseException | None]
+LEAVE_SECONDS = 5.0
+"""taking the FM's replicas away needs some"""
 
 
 def together(*steps: Callable[[], None]) -> None:
-    """Run the steps in threads until all have ended; the first failure is raised at once and the others are left.
+    """Run the steps in threads until all have ended, or one has failed.
 
-    The threads are daemons: a step that waits for another one's work must not keep a failed process alive.
+    Then the others' waits are ended, so that they put away what they hold, and the first failure is raised. A step that
+    computes is not waited for: the threads are daemons and must not keep a failed process alive.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed, or the process was asked to end (SIGTERM).
     """
     ended: Ended = queue.SimpleQueue()
+    stop = threading.Event()
 
     def run(step: Callable[[], None]) -> None:
         try:
-            step()
+            with ended_by(stop):
+                step()
         except BaseException as error:
             ended.put(error)
         else:
             ended.put(None)
 
     with _interrupts_told(ended):
-        for step in steps:
-            threading.Thread(target=run, args=(step,), daemon=True).start()
+        threads = [threading.Thread(target=run, args=(step,), daemon=True) for step in steps]
+        for thread in threads:
+            thread.start()
         for _ in steps:
             failure = _next(ended)
             if failure is not None:
+                stop.set()
+                _let_end(threads)
                 raise failure
 
 
@@ -49,6 +60,13 @@ def _interrupts_told(ended: Ended) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _let_end(threads: Sequence[threading.Thread]) -> None:
+    """Give threads whose waits are ended a moment to put away what they hold."""
+    until = time.monotonic() + LEAVE_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
 
 
 def _next(ended: Ended) -> BaseException | None:

@@ -149,3 +149,21 @@ def test_both_sides_of_the_loader_benchmark_have_the_same_rows(tmp_path: Path) -
         if name != "price":
             total += int((whole[name].astype(np.int64).reshape(3_000, -1).sum(axis=1) * weights).sum())
     assert [json.loads(line) for line in told] == [{"rows": 3_000, "sum": total}, {"rows": 3_000, "sum": 0}]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_fleet_is_measured_beside_what_is_allowed(tmp_path: Path) -> None:
+    figures, drawing = tmp_path / "figures.json", tmp_path / "figure.html"
+    command = [sys.executable, str(BENCHMARKS / "fleet.py"), "--quick", "--vms", "1", "2", "--rows", "1500"]
+    options = ["--json", str(figures), "--figure", str(drawing)]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    *clocks, more = json.loads(figures.read_text())["rows"]
+    assert [row["vms"] for row in clocks] == [1, 2]
+    for row in clocks:
+        assert row["theirs"] > 30 + row["fm_chain_seconds"]
+        assert 0 < row["start_up_seconds"] < row["critical_path_seconds"] < row["ours"]
+        assert row["vm_training_cpu_seconds"] > 0 < row["fm_cpu_seconds"]
+    assert more["ratio"] == pytest.approx(more["theirs"] / more["ours"], rel=0.05)
+    assert "the VM alone" in drawing.read_text()

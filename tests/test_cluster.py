@@ -1,11 +1,14 @@
 """What a recipe needs at once is compared with what the cluster has, before anything waits for it for ever."""
 
+import socket
+import threading
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from exfm_ray.cluster import check_gpus, fleet_workers, gpu_places, needed_cpus
+import exfm_ray.cluster
+from exfm_ray.cluster import check_address, check_cpus, check_gpus, fleet_workers, gpu_places, needed_cpus
 from exfm_ray.config import Recipe
 from exfm_ray.errors import UserError
 from tests.conftest import small_content
@@ -51,10 +54,17 @@ def test_gpus_that_are_there_are_not_complained_of(resources: dict[str, Any], no
     ("resources", "nodes", "told"),
     [
         ({"gpus_per_fm": 1}, [], "resources.gpus_per_fm: the FM's trainer and replicas (1 + 1) need 1 GPUs each"),
-        ({"gpus_per_fm": 0.5, "fm_replicas_most": 2}, [1], "room for 2; lower it"),
-        ({"gpus_per_fm": 4}, [2, 2, 2], "6 GPUs have room for 0"),
+        ({"gpus_per_fm": 1}, [], "room for 0; resources.gpus_per_fm: 0 would fit; or add GPUs"),
+        (
+            {"gpus_per_fm": 0.5, "fm_replicas_most": 2},
+            [1],
+            "room for 2; resources.fm_replicas_most: 1 or resources.gpus_per_fm: 0.3333 would fit; or add GPUs",
+        ),
+        ({"gpus_per_fm": 4}, [2, 2, 2], "6 GPUs have room for 0; resources.gpus_per_fm: 2 would fit"),
         ({"gpus_per_vm": 1}, [1], "resources.gpus_per_vm: the fleet's workers (2) need 1 GPUs each"),
+        ({"gpus_per_vm": 1}, [1], "resources.fleet_workers: 1 or resources.gpus_per_vm: 0.5 would fit; or add GPUs"),
         ({"gpus_per_fm": 0.5, "gpus_per_vm": 0.5}, [1], "needs 2 GPUs at once but the cluster has 1"),
+        ({"gpus_per_fm": 1, "gpus_per_vm": 1}, [], "no single field mends that; add GPUs"),
     ],
 )
 def test_gpus_that_are_not_there_are_told_in_one_line(resources: dict[str, Any], nodes: list[float], told: str) -> None:
@@ -70,11 +80,49 @@ def test_gpus_that_ray_cannot_give_are_no_recipe(gpus: float) -> None:
         recipe(gpus_per_fm=gpus)
 
 
+def test_cpus_that_are_not_there_are_told_in_one_line() -> None:
+    wanted = recipe(fm_replicas=4, fleet_workers=3, augment_tasks=8)
+    check_cpus(wanted, 3, 10)
+    with pytest.raises(UserError) as error:
+        check_cpus(wanted, 3, 9)
+    assert str(error.value) == (
+        "resources: the recipe needs 10 CPUs at once but the cluster has 9; resources.fm_replicas: 3 or "
+        "resources.fleet_workers: 2 or resources.augment_tasks: 4 would fit; or add nodes"
+    )
+
+
+@pytest.mark.parametrize("cpus", range(4, 12))
+def test_a_fleet_that_is_left_open_always_fits(cpus: int) -> None:
+    check_cpus(recipe(), fleet_workers(recipe(), cpus), cpus)
+
+
 def test_the_most_replicas_have_their_cpus() -> None:
     fixed, grows = recipe(fm_replicas=1), recipe(fm_replicas=1, fm_replicas_most=4)
     assert needed_cpus(grows, 2) == needed_cpus(fixed, 2) + 3
-    assert fleet_workers(fixed, 4) == 2
-    assert fleet_workers(grows, 4) == 1
+    assert fleet_workers(fixed, 5) == 2
+    assert fleet_workers(grows, 5) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"), [(None, "timed out"), (b"HTTP/1.1 400 Bad Request", "not Ray"), (b"", "not Ray")]
+)
+def test_a_door_behind_which_nobody_lives_is_told(
+    answer: bytes | None, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exfm_ray.cluster, "CONNECT_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        if answer is not None:
+            threading.Thread(target=_answer, args=(listener, answer), daemon=True).start()
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(UserError, match=f"--address: nobody answers at '{address}' .*{told}"):
+            check_address(address)
+
+
+def _answer(listener: socket.socket, answer: bytes) -> None:
+    connection, _ = listener.accept()
+    connection.sendall(answer)
+    connection.recv(1_024)
+    connection.close()
 
 
 def test_a_fleet_has_at_most_a_worker_per_variant() -> None:

@@ -1,12 +1,15 @@
 """What a recipe needs is compared with what there is before anything starts."""
 
+import copy
+
 import pytest
 
 from exfm_ray.config import Recipe
 from exfm_ray.data.dataset import Dataset, open_dataset
 from exfm_ray.errors import UserError
 from exfm_ray.models.build import build_model
-from exfm_ray.preflight import check_memory
+from exfm_ray.preflight import check_memory, memory_mends, memory_needed
+from exfm_ray.recipe import apply_edit
 from tests.conftest import small_content
 
 
@@ -19,6 +22,21 @@ def test_variants_whose_parameters_do_not_fit_the_machine_are_told() -> None:
     with pytest.raises(UserError, match=r"vms: the parameters of all 12 variants \(methods, seeds\) take") as error:
         check_memory(recipe, data, needed - 1)
     assert "\n" not in str(error.value)
+    assert "seeds: [0, 1] or methods: ['none'] or vms.first.model.embedding_dim: 3 would fit" in str(error.value)
+
+
+@pytest.mark.parametrize("share", [0.95, 0.7, 0.45, 0.2, 0.05])
+def test_what_is_said_to_fit_the_machine_does(share: float) -> None:
+    content = small_content(seeds=[0, 1, 2], methods=["none", "ah", "ah_sa"])
+    recipe = Recipe.model_validate(content)
+    data = open_dataset(recipe.data)
+    machine = int(memory_needed(recipe, data.schema) * share)
+    mends = list(memory_mends(recipe, lambda changed: memory_needed(changed, data.schema) <= machine))
+    assert mends or share < 0.3
+    for mend in mends:
+        mended = copy.deepcopy(content)
+        apply_edit(mended, str(mend).replace(": ", "=", 1))
+        assert fits(Recipe.model_validate(mended), data, machine), mend
 
 
 def fits(recipe: Recipe, data: Dataset, machine_bytes: int) -> bool:

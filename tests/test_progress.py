@@ -8,10 +8,12 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+import exfm_ray.progress
 from exfm_ray.cli import app
 from exfm_ray.data.location import Location
 from exfm_ray.data.prepare import WORK, prepare
 from exfm_ray.progress import Phase, day_phases, watching
+from exfm_ray.waits import noted_wait
 from tests.data.test_prepare import ScatteredSource, scatter
 
 
@@ -91,6 +93,16 @@ def test_pieces_far_ahead_are_not_looked_for() -> None:
     phase = Phase("", "", [Location(f"/{place}") for place in range(9)], lambda place: asked.append(place.uri), None, 2)
     assert not phase.look()
     assert asked == ["/0", "/1"]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_is_waited_for_is_told(dataset: Location, terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exfm_ray.progress, "WORTH_TELLING_SECONDS", 0.0)
+    monkeypatch.setattr(exfm_ray.progress, "WAITS_LINE_SECONDS", 0.0)
+    with noted_wait("a worker for the FM"), noted_wait("nothing", lambda: True):
+        told = shown(dataset, terminal=terminal)
+    assert re.search(r"waits \d s for a worker for the FM", told)
+    assert "nothing" not in told
 
 
 def test_the_command_shows_it(tmp_path: Path) -> None:

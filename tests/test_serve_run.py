@@ -143,10 +143,11 @@ def test_no_option_lifts_a_limit(finished: Path, option: str) -> None:
 def test_a_cluster_that_can_never_hold_the_replicas_is_told() -> None:
     three = ResourcesConfig(fm_replicas=3, gpus_per_fm=0.5)
     check_room(three, 3.0, [1.0, 1.0])
-    with pytest.raises(UserError, match=r"^resources: 3 replicas of the FM need a CPU each and there are 2; "):
+    with pytest.raises(UserError, match=r"need a CPU each and there are 2; .* resources\.fm_replicas: 2 would fit"):
         check_room(three, 2.0, [1.0, 1.0])
     with pytest.raises(
-        UserError, match=r"^resources: 3 replicas .* need 0\.5 GPUs each and there is room for 2; .* in"
+        UserError,
+        match=r"^resources: 3 replicas .* room for 2; .*fm_replicas: 2 or resources\.gpus_per_fm: 0\.3333 would",
     ):
         check_room(three, 3.0, [1.0])
     check_room(ResourcesConfig(fm_replicas=3), 3.0, [])

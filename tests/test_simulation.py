@@ -1,5 +1,6 @@
 """The whole loop in one process: results, leaks, continuing, and what the commands say."""
 
+import html
 import json
 import os
 import re
@@ -20,7 +21,15 @@ from typer.testing import CliRunner
 from exfm_ray.cli import app
 from exfm_ray.config import Recipe
 from exfm_ray.data.dataset import open_dataset
+from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import read_rows
+from exfm_ray.data.run_clock import read_commands
+from exfm_ray.data.run_directory import RunDirectory
+from exfm_ray.report.overlap import overlap
+from exfm_ray.report.overlap_wording import path_sentence
+from exfm_ray.report.results import read_results
+from exfm_ray.report.sessions import sessions
+from exfm_ray.report.work import STEP_KINDS, read_work
 from exfm_ray.schema import EVENT_ID, FM_SNAPSHOT
 from exfm_ray.simulation import produce, write_results
 from tests.conftest import claimed, small_content
@@ -95,6 +104,27 @@ def test_supervision_is_aligned_and_names_the_fm_of_the_day_before(finished: Pat
         assert 0 < min(side["fm_click"].to_pylist()) < max(side["fm_click"].to_pylist()) < 1
 
 
+def test_the_report_says_how_the_work_of_a_run_overlapped(finished: Path) -> None:
+    run = RunDirectory(Location.of(str(finished)))
+    pieces = read_work(run, read_results(run))
+    counts = {kind: len([piece for piece in pieces if piece.kind == kind]) for kind in STEP_KINDS}
+    variants = 2 * 4
+    assert counts == {
+        "start": 2, "data": 4, "vocabulary": 0, "feedback": 0, "fm": 3, "supervision": 3,
+        "vm_training": 2 * variants, "vm_evaluation": 2 * variants, "cascade": 0,
+    }  # fmt: skip
+    (session,) = sessions(read_commands(run), pieces)
+    assert len(session.pieces) == len(pieces)
+    found = overlap([session], run.recipe())
+    assert found is not None
+    # one process does one piece after the other, so that their chain cannot be longer than all of them
+    assert 0 < found.path < sum(piece.made.seconds for piece in pieces) <= found.wall
+    assert 0 < found.fm_share < 1
+    assert {lane.what for lane in found.lanes} == {"Data preparation", "FM training", "FM supervision", "VMs"}
+    page = (finished / "report" / "index.html").read_text()
+    assert html.escape(path_sentence(found), quote=True) in page.replace("&#34;", "&quot;").replace("&#39;", "&#x27;")
+
+
 def test_the_same_recipe_gives_the_same_bytes(finished: Path, small_recipe_file: Path, tmp_path: Path) -> None:
     assert run_small(small_recipe_file, tmp_path / "again") == (finished / "results.jsonl").read_bytes()
 
@@ -156,7 +186,12 @@ def test_killed_and_started_again_equals_undisturbed(
     process.wait()
     committed = {path: path.read_bytes() for path in out.rglob("manifest.json") if "checkpoints" not in path.parts}
     assert committed
+    had_all = len([*out.glob("results/**/*.json")]) == len(lines(finished))  # a quick machine was done before the kill
     assert run_small(small_recipe_file, out) == (finished / "results.jsonl").read_bytes()
+    commands = read_commands(RunDirectory(Location.of(str(out))))
+    if not had_all:
+        assert [command.ended is None for command in commands] == [True, False]
+    assert ("2 commands made it" in (out / "report" / "index.html").read_text()) == (not had_all)
     assert {path: path.read_bytes() for path in committed} == committed  # nothing finished was done again
 
 

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "exfm_ray"
 
 LAYERS = [
-    {"errors", "config", "schema", "together", "quiet"},
+    {"errors", "config", "schema", "together", "quiet", "waits"},
     {"metrics", "models", "theory"},
     {"data"},
     {"distill"},
@@ -24,6 +24,7 @@ LAYERS = [
         "placing",
         "recipe",
         "cluster",
+        "mends",
         "progress",
         "run_progress",
         "run_start",

@@ -4,10 +4,16 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+import exfm_ray.together
+from exfm_ray.data.location import Location
+from exfm_ray.data.waiting import wait_until_committed
 from exfm_ray.together import together
+from exfm_ray.waits import StoppedError, within
 
 
 def test_all_steps_run_at_the_same_time() -> None:
@@ -21,14 +27,39 @@ def test_all_steps_run_at_the_same_time() -> None:
     assert len(set(seen)) == 3
 
 
-def test_the_first_failure_is_raised_while_others_still_wait() -> None:
+def test_the_first_failure_is_raised_while_others_still_work(monkeypatch: pytest.MonkeyPatch) -> None:
     never = threading.Event()
+    monkeypatch.setattr(exfm_ray.together, "LEAVE_SECONDS", 0.1)
 
     def fail() -> None:
         raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
         together(lambda: None, lambda: never.wait() and None, fail)
+
+
+def test_a_failure_ends_the_waits_of_the_others_which_put_away_what_they_hold(tmp_path: Path) -> None:
+    entered, put_away = threading.Barrier(3, timeout=10), []
+
+    def fail() -> None:
+        entered.wait()
+        raise ValueError("broken")
+
+    def hold(wait: Callable[[], object]) -> None:
+        try:
+            entered.wait()
+            wait()
+        except StoppedError:
+            put_away.append(True)
+
+    never = threading.Event()
+    with pytest.raises(ValueError, match="broken"):
+        together(
+            fail,
+            lambda: hold(lambda: wait_until_committed(Location.of(str(tmp_path)), 60.0, "what never comes")),
+            lambda: hold(lambda: within(None, "what never ends", "", never.wait)),
+        )
+    assert put_away == [True, True]
 
 
 def test_nothing_to_do_ends_at_once() -> None:

@@ -186,6 +186,11 @@ class ResourcesConfig(Section):
         default=2.0, ge=0, description="memory in which a fleet worker keeps VMs between their days; others are reread"
     )
     max_failures: int = Field(default=3, ge=0, le=100, description="restarts of a Ray Train run")
+    start_timeout_seconds: Positive = Field(
+        default=900.0,
+        description="wait for the cluster to give a Ray Train run or the FM's replicas what they need, nodes that it "
+        "adds for them included; in all of max_failures tries together",
+    )
     wait_timeout_seconds: Positive = Field(default=3_600.0, description="wait of one step for the step before it")
 
     @field_validator("fleet_workers")
@@ -326,6 +331,14 @@ class Recipe(SimulationSections):
         """The last day that a vocabulary which does not grow is counted from."""
         given = self.vocabulary.through_day if self.vocabulary is not None else None
         return given or self.first_vm_day - 1
+
+    def supervising_snapshot(self, day: int) -> int:
+        """The day through which the FM that supervises D(day) is trained."""
+        return day - 1 - self.fm.staleness_days
+
+    def vocabulary_day(self, day: int) -> int:
+        """The last day that the vocabulary has seen with which a model is trained on a day; 0: none."""
+        return day - 1 if self.vocabulary is not None and self.vocabulary.grow else self.counted_through_day
 
 
 PaperTable = Literal["table2", "table3", "table4"]

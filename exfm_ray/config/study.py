@@ -136,7 +136,9 @@ class PrunerConfig(Section):
         description="wilcoxon: worse than the best on the same days and seeds by a signed-rank test; median: mean so "
         "far above the median of finished trials on the same days and seeds",
     )
-    p_threshold: float = Field(default=0.05, gt=0, lt=1, description="of wilcoxon; smaller prunes less")
+    p_threshold: float = Field(
+        default=0.1, gt=0, lt=1, description="of wilcoxon; smaller prunes less, and four instances cannot be below 0.06"
+    )
     startup_trials: int = Field(default=8, ge=1, le=10_000, description="that are never pruned")
 
 

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -24,9 +25,10 @@ from exfm_ray.data.commit import CommittedFile, Stopwatch, commit, committed, re
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import arrow_schema, read_rows, rebatch, write_part
-from exfm_ray.data.waiting import wait_until_committed
+from exfm_ray.data.waiting import WAIT_MEND, wait_until_committed
 from exfm_ray.errors import DataError
 from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, FM_SNAPSHOT, STAGE, supervision_column
+from exfm_ray.waits import within
 
 Mask = NDArray[np.bool_]
 
@@ -43,6 +45,8 @@ class SupervisedPart(BaseModel):
     file: CommittedFile
     requests: tuple[RequestTime, ...]
     """those to the FM, in order"""
+    cpu_seconds: float
+    """that reading, asking and writing took, without the FM"""
 
 
 def augment_days(
@@ -83,11 +87,13 @@ def augment_day(experiment: Experiment, day: int, application: str, handle: Depl
         parts = [augment_part(experiment, day, part, file, handle) for part, file in enumerate(files)]
     else:
         parts = _on_ray_data(experiment, day, application, files)
+        stopwatch = replace(stopwatch, cpu_before=stopwatch.cpu_before - sum(part.cpu_seconds for part in parts))
     for part, read in zip(parts, files, strict=True):
         written = part.file
         if written.rows != read.rows:
             raise DataError(f"side-car file {written.name} has {written.rows} rows beside {read.rows} of {read.name}")
     requests = [request for part in parts for request in part.requests]
+    stopwatch = replace(stopwatch, cpu_before=stopwatch.cpu_before - sum(request.seconds for request in requests))
     about = {
         "day": day,
         FM_SNAPSHOT: experiment.snapshot_identity(experiment.supervising_snapshot(day)),
@@ -102,7 +108,11 @@ def augment_day(experiment: Experiment, day: int, application: str, handle: Depl
 def _on_ray_data(
     experiment: Experiment, day: int, application: str, files: Sequence[CommittedFile]
 ) -> list[SupervisedPart]:
-    """One Ray Data task per file. A task that is retried writes a file of another name; only one gets committed."""
+    """One Ray Data task per file. A task that is retried writes a file of another name; only one gets committed.
+
+    Raises:
+        WaitError: they did not end in the recipe's time, or never began because others hold the cluster's CPUs.
+    """
     settings = experiment.model_dump(mode="json")
 
     def augment(row: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +127,9 @@ def _on_ray_data(
         num_cpus=CPUS_PER_TASK,
         compute=ray.data.TaskPoolStrategy(size=experiment.recipe.resources.augment_tasks),
     )
-    rows = sorted(data.take_all(), key=lambda row: int(row["part"]))
+    timeout = experiment.recipe.resources.wait_timeout_seconds
+    done = within(timeout, f"Ray Data's tasks that supervise day {day}", WAIT_MEND, data.take_all)
+    rows = sorted(done, key=lambda row: int(row["part"]))
     return [SupervisedPart.model_validate_json(row["done"]) for row in rows]
 
 
@@ -128,6 +140,7 @@ def augment_part(
 
     The FM gets full requests of the rows that some VM reads, each once; the supervision of the others is null.
     """
+    cpu_before = time.thread_time()
     partition = Location(experiment.dataset).day(day)
     keys = _keys(experiment, partition, file)
     wanted = read_by_some_vm(experiment, keys)
@@ -139,7 +152,8 @@ def augment_part(
     answers = list(_answers(requests, handle, snapshot_day, identity))
     table = side_car(keys[EVENT_ID], wanted, answers, experiment.data_schema.tasks, identity)
     written = write_part(experiment.supervision(day), part, table)
-    return SupervisedPart(file=written, requests=request_times(keys[EVENT_TIME].to_numpy()[wanted], answers))
+    times = request_times(keys[EVENT_TIME].to_numpy()[wanted], answers)
+    return SupervisedPart(file=written, requests=times, cpu_seconds=round(time.thread_time() - cpu_before, 3))
 
 
 def _keys(experiment: Experiment, partition: Location, file: CommittedFile) -> pa.Table:

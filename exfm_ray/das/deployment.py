@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from ray.serve.config import AutoscalingConfig
 from ray.serve.deployment import Application
 from ray.serve.handle import DeploymentHandle
 
+from exfm_ray.cluster import start_mend
 from exfm_ray.config import DasConfig, ResourcesConfig
 from exfm_ray.config.placement import Placement
 from exfm_ray.das.batching import Answer, BusyError, RowBatcher
@@ -29,10 +31,13 @@ from exfm_ray.das.state_reader import StateReader
 from exfm_ray.das.updater import Updater
 from exfm_ray.das.watched_pointer import WatchedPointer
 from exfm_ray.das.wire import from_bytes, to_bytes, with_seconds
+from exfm_ray.data.commit import Stopwatch
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
+from exfm_ray.data.run_clock import note_start
 from exfm_ray.data.snapshots import SnapshotDatabase
 from exfm_ray.errors import DataError
+from exfm_ray.waits import noted_wait, within
 
 REQUESTS_AT_ONCE = 64
 """per replica; what they may hold is bounded by rows, `das.queued_rows`"""
@@ -216,6 +221,20 @@ def foundation_model(experiment: Experiment, pointer: str, das: DasConfig, *, la
     return application
 
 
+def run_until_ready(application: Application, name: str, route_prefix: str | None, resources: ResourcesConfig) -> None:
+    """Deploy an application with the FM, and return once its replicas answer.
+
+    Raises:
+        WaitError: they still do not after the recipe's time; Serve itself would wait for ever.
+    """
+    count = f"{resources.fm_replicas} replicas" if resources.fm_replicas > 1 else "a replica"
+    share = f" and {resources.gpus_per_fm:g} GPUs" if resources.gpus_per_fm else ""
+    what = f"{count} of the FM (1 CPU{share}{' each' if resources.fm_replicas > 1 else ''})"
+    run = partial(serve.run, application, name=name, route_prefix=route_prefix)
+    with noted_wait(what):
+        within(resources.start_timeout_seconds, what, start_mend, run)
+
+
 @contextmanager
 def serving(experiment: Experiment, pointer: str) -> Iterator[tuple[str, DeploymentHandle[Any] | None]]:
     """The FM's replicas for the time of the block. No port is opened: callers reach them through Ray.
@@ -231,9 +250,11 @@ def serving(experiment: Experiment, pointer: str) -> Iterator[tuple[str, Deploym
     if experiment.recipe.resources.mode == "local":
         yield name, serve.run(application, name=name, route_prefix=None, _local_testing_mode=True)
         return
+    asked = Stopwatch(time.time())
     serve.start(proxy_location="Disabled")
-    serve.run(application, name=name, route_prefix=None)
     try:
+        run_until_ready(application, name, None, experiment.recipe.resources)
+        note_start(experiment.run, "serve", "serve", asked)
         yield name, None
     finally:
         serve.delete(name)

@@ -9,7 +9,7 @@ from ray import serve
 from ray.serve.deployment import Application
 from starlette.types import ASGIApp
 
-from exfm_ray.das.deployment import FoundationModel, foundation_model
+from exfm_ray.das.deployment import FoundationModel, foundation_model, run_until_ready
 from exfm_ray.das.door import door
 from exfm_ray.das.request_limits import RequestLimits
 from exfm_ray.data.experiment import Experiment
@@ -48,16 +48,16 @@ def live_serving(experiment: Experiment, pointer: str, facts: SnapshotFacts, ent
 
     Raises:
         UserError: the cluster serves this run already.
+        WaitError: as `run_until_ready`.
     """
     name = f"{experiment.name}-live"
     http = {"host": entrance.host, "port": entrance.port, "request_timeout_s": REQUEST_SECONDS}
     serve.start(proxy_location="HeadOnly", http_options=http)
     if name in serve.status().applications:
         raise UserError(f"RUN: the cluster serves {experiment.root} already; stop the other `exfm serve` first")
-    serve.run(
-        live_application(experiment, pointer, facts, entrance.limits, entrance.digest), name=name, route_prefix="/"
-    )
+    application = live_application(experiment, pointer, facts, entrance.limits, entrance.digest)
     try:
+        run_until_ready(application, name, "/", experiment.recipe.resources)
         yield serve.get_deployment_handle(FoundationModel.__name__, name)
     finally:
         if serve.status().applications.keys() - {name}:

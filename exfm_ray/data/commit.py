@@ -16,7 +16,7 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,10 @@ class Made(BaseModel):
     started: float
     """seconds since the Unix epoch"""
     seconds: float
+    cpu_seconds: float | None = None
+    """of all processes that worked on it, as far as they tell; None: nobody measured it"""
+    cpus: int | None = None
+    """that the host has"""
     measured: dict[str, Any] = {}
     """what was measured while it was made; differs from run to run"""
 
@@ -79,17 +83,29 @@ class Stopwatch:
     started: float
     elsewhere: float = 0.0
     """seconds since then that went into other things, and are not counted"""
+    cpu_clock: Callable[[], float] | None = None
+    """CPU seconds of the thread or of the process that works; None leaves them unknown"""
+    cpu_before: float = 0.0
+    """what that clock shows before any of the step's seconds"""
 
     @classmethod
-    def start(cls) -> "Stopwatch":
-        return cls(time.time())
+    def start(cls, cpu_clock: Callable[[], float] = time.thread_time) -> "Stopwatch":
+        """Start now.
+
+        Args:
+            cpu_clock: `time.process_time` where a whole process, with its threads, does nothing else.
+        """
+        return cls(time.time(), cpu_clock=cpu_clock, cpu_before=cpu_clock())
 
     def made(self, measured: dict[str, Any] | None = None) -> Made:
+        cpu_seconds = None if self.cpu_clock is None else round(self.cpu_clock() - self.cpu_before, 3)
         return Made(
             host=socket.gethostname(),
             process=os.getpid(),
             started=round(self.started, 3),
             seconds=round(time.time() - self.started - self.elsewhere, 3),
+            cpu_seconds=cpu_seconds,
+            cpus=os.cpu_count(),
             measured=measured or {},
         )
 

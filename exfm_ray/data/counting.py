@@ -107,7 +107,7 @@ def coded(experiment: Experiment, traffic: Traffic, day: int) -> Traffic:
     """Traffic with the vocabularies that a model is trained with on a day, once they are there.
 
     Raises:
-        DataError: they are still not there after the recipe's time.
+        WaitError: they are still not there after the recipe's time.
     """
     if not traffic.schema.counted_features():
         return traffic

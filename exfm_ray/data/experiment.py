@@ -93,7 +93,7 @@ class Experiment(BaseModel):
 
     def supervising_snapshot(self, day: int) -> int:
         """The day through which the FM that supervises D(day) is trained."""
-        return day - 1 - self.recipe.fm.staleness_days
+        return self.recipe.supervising_snapshot(day)
 
     def supervision(self, day: int) -> Location:
         own = Location(self.root) / "supervision" / self.recipe.fm.name
@@ -130,8 +130,7 @@ class Experiment(BaseModel):
 
     def vocabulary_day(self, day: int) -> int:
         """The last day that the vocabulary has seen with which a model is trained on a day; 0: none."""
-        config = self.recipe.vocabulary
-        return day - 1 if config is not None and config.grow else self.recipe.counted_through_day
+        return self.recipe.vocabulary_day(day)
 
     def outcome_files(self, variants: Sequence[VariantConfig] | None = None) -> list[Location]:
         """One per variant and evaluated day, in this order.

@@ -21,7 +21,7 @@ from exfm_ray.schema import Method
 
 class Outcome(BaseModel):
     """One evaluated day of one VM, method and seed, or of one cascade: its line of results.jsonl or cascade.jsonl, and
-    who made it."""
+    who evaluated it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,6 +50,14 @@ class RunDirectory:
     @property
     def report_file(self) -> Location:
         return self.root / "report" / "index.html"
+
+    @property
+    def commands(self) -> Location:
+        return self.root / "commands"
+
+    @property
+    def starts(self) -> Location:
+        return self.root / "starts"
 
     @property
     def logs(self) -> Location:

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from exfm_ray.data.location import Location
-from exfm_ray.errors import DataError
+from exfm_ray.data.waiting import WAIT_MEND
+from exfm_ray.waits import in_vain, noted_wait, pause
 
 POLL_SECONDS = 0.2
 
@@ -56,7 +57,8 @@ def turn(
         tell: says a line to the user.
 
     Raises:
-        DataError: another run is at it, and nothing comes.
+        WaitError: another run is at it, and nothing comes.
+        StoppedError: this thread's waits were ended.
     """
     if lock is None or not lock.is_local:
         yield
@@ -65,13 +67,15 @@ def turn(
         before, deadline = left(), time.monotonic() + timeout_seconds
         if before and not (is_ours := _try_lock(file)):
             tell(f"{what}: another run makes it in the store; waiting for what it commits")
-            while (now := left()) and not is_ours:
-                if now < before:
-                    before, deadline = now, time.monotonic() + timeout_seconds
-                if time.monotonic() > deadline:
-                    raise DataError(f"waited {timeout_seconds:.0f} s for {what}, which the run that holds {lock} makes")
-                time.sleep(POLL_SECONDS)
-                is_ours = _try_lock(file)
+            makes = f"{what}, which the run that holds {lock} makes"
+            with noted_wait(f"{what}, which another run makes"):
+                while (now := left()) and not is_ours:
+                    if now < before:
+                        before, deadline = now, time.monotonic() + timeout_seconds
+                    if time.monotonic() > deadline:
+                        raise in_vain(timeout_seconds, makes, WAIT_MEND)
+                    pause(POLL_SECONDS)
+                    is_ours = _try_lock(file)
         yield
 
 

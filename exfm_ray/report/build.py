@@ -8,6 +8,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from exfm_ray.data.location import Location
+from exfm_ray.data.run_clock import read_commands
 from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.report import wording
 from exfm_ray.report.bias import bias_rows
@@ -19,8 +20,11 @@ from exfm_ray.report.data_warning import data_warning
 from exfm_ray.report.feedback import read_calls, read_fm_work, read_labels
 from exfm_ray.report.figures import Drawing, timeline_drawing, vm_drawings
 from exfm_ray.report.grid import grid_content
+from exfm_ray.report.overlap import Overlap, overlap
+from exfm_ray.report.overlap_wording import bound_sentence, path_sentence, pause_sentence
 from exfm_ray.report.results import Results, read_results
 from exfm_ray.report.reuse import reuse_sentence, split_reused
+from exfm_ray.report.sessions import sessions
 from exfm_ray.report.statistics import ordering
 from exfm_ray.report.tables import day_rows, variant_rows
 from exfm_ray.report.theory import theory_content
@@ -77,7 +81,8 @@ def _content(run: RunDirectory, results: Results) -> dict[str, Any]:
     orders = [order for vm in results.vms if (order := ordering(results, vm)) is not None]
     pieces = read_work(run, results)
     own, reused = split_reused(run, pieces)
-    spans = timeline(own, of_this_run=resolved["prepared"] is None)
+    found = sessions(read_commands(run), [p for p in own if resolved["prepared"] is None or p.kind != "data"])
+    spans = timeline(piece for session in found for piece in session.pieces)
     controls = [wording.control_sentence(control) for control in matched_controls(recipe, results)]
     drawings = vm_drawings(results)
     bars = [timeline_drawing(spans)] if spans else []
@@ -105,6 +110,7 @@ def _content(run: RunDirectory, results: Results) -> dict[str, Any]:
         "figures": [(d.identity, Markup(d.figure)) for group in groups for d in group],
         **_feedback(run, results),
         "work": totals(own),
+        **_overlap(overlap(found, recipe)),
         "reused": totals(reused),
         "reuse_sentence": reuse_sentence(run, reused),
         "kinds": STEP_KINDS,
@@ -119,6 +125,16 @@ def _cascades(run: RunDirectory, results: Results) -> list[tuple[CascadeReport, 
     """By domain, with what it shows in words and in figures."""
     reports = cascade_reports(run.recipe(), results, read_cascade_lines(run))
     return [(report, cascade_findings(report), cascade_drawings(report)) for report in reports]
+
+
+def _overlap(found: Overlap | None) -> dict[str, Any]:
+    """What the section on the time of the run names."""
+    return {
+        "overlap": found,
+        "path_sentence": path_sentence(found) if found else None,
+        "bound_sentence": bound_sentence(found) if found else None,
+        "pause_sentence": pause_sentence(found) if found else None,
+    }
 
 
 def _feedback(run: RunDirectory, results: Results) -> dict[str, Any]:

@@ -18,11 +18,14 @@ METHOD_DASHES: dict[Method, str] = {"none": "dot", "kd": "dash", "ah": "dashdot"
 FM_COLOUR = "#cc79a7"
 ORACLE_COLOUR = "#d55e00"
 KIND_COLOURS: dict[StepKind, str] = {
+    "start": "#d6d9dd",
     "data": "#a7adb5",
+    "vocabulary": "#0072b2",
     "feedback": "#009e73",
     "fm": "#cc79a7",
     "supervision": "#e69f00",
-    "vm": "#56b4e9",
+    "vm_training": "#56b4e9",
+    "vm_evaluation": "#f0e442",
     "cascade": "#d55e00",
 }
 INK = "#33383f"
@@ -77,14 +80,14 @@ def _bars(name: str, colour: str, bars: Sequence[Span], origin: float, seconds: 
         y=[html.escape(span.lane) for span in bars],
         base=[round((span.started - origin) / seconds, 3) for span in bars],
         x=[round((span.ended - span.started) / seconds, 3) for span in bars],
-        text=[f"{span.day}" for span in bars],
+        text=[f"{span.day}" if span.day else "" for span in bars],
         textposition="inside",
         insidetextanchor="middle",
         textangle=0,
         insidetextfont={"color": INK},
         constraintext="both",
-        customdata=[[span.day, span.pieces] for span in bars],
-        hovertemplate=f"day %{{customdata[0]}}, %{{customdata[1]}} committed, %{{x}} {unit}<extra>{name}</extra>",
+        customdata=[_told(span) for span in bars],
+        hovertemplate=f"%{{customdata}}, %{{x}} {unit}<extra>{name}</extra>",
         # Neighbouring days differ in shade, not by a border, which would swallow a short bar.
         marker={
             "color": colour,
@@ -92,6 +95,10 @@ def _bars(name: str, colour: str, bars: Sequence[Span], origin: float, seconds: 
             "line": {"color": colour, "width": 1},
         },
     )
+
+
+def _told(span: Span) -> str:
+    return f"day {span.day}, {span.pieces} committed" if span.day else "getting ready"
 
 
 def _ne_figure(results: Results, vm: str) -> go.Figure:

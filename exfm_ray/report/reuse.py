@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.report.wording import counted, duration
-from exfm_ray.report.work import DayOfWork
+from exfm_ray.report.work import DayOfWork, StepKind
+
+STORED: tuple[StepKind, ...] = ("data", "vocabulary", "feedback", "fm", "supervision")
 
 
 def split_reused(run: RunDirectory, pieces: Iterable[DayOfWork]) -> tuple[tuple[DayOfWork, ...], tuple[DayOfWork, ...]]:
@@ -15,7 +17,7 @@ def split_reused(run: RunDirectory, pieces: Iterable[DayOfWork]) -> tuple[tuple[
     stored, known = run.stored, tuple(pieces)
     if stored is None:
         return known, ()
-    own = tuple(piece for piece in known if piece.kind == "vm" or piece.made.started >= stored.begun)
+    own = tuple(piece for piece in known if piece.kind not in STORED or piece.made.started >= stored.begun)
     return own, tuple(piece for piece in known if piece not in own)
 
 

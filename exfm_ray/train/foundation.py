@@ -1,5 +1,6 @@
 """The FM's whole stream: one pass over all domains, stages and tasks, a snapshot published after every day."""
 
+import time
 from functools import partial
 from typing import Any
 
@@ -79,7 +80,7 @@ def train_foundation_stream(settings: dict[str, Any]) -> None:
         before, traffic = traffic.schema, coded(experiment, experiment.fm_traffic(), day)
         if traffic.schema != before:
             grow(model, optimizers["tables"], partial(_build, config, traffic), config.seed, config.name, f"day {day}")
-        stopwatch, rows = Stopwatch.start(), 0
+        stopwatch, rows = Stopwatch.start(time.process_time), 0
         for batch in day_batches(traffic, day, batch_rows, feedback=feedback):
             train_batch(model, batch, list(optimizers.values()), device)
             rows += len(batch)

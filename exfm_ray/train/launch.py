@@ -1,18 +1,34 @@
 """Ray Train runs: one for the FM's stream, one for the fleet of VMs."""
 
+import os
+import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+import ray.train
+from ray.train import ControllerError, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.constants import WORKER_GROUP_START_TIMEOUT_S_ENV_VAR as START_TIMEOUT_VARIABLE
+from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
+from exfm_ray.cluster import start_mend
 from exfm_ray.config import VariantConfig
 from exfm_ray.config.placement import Placement
+from exfm_ray.data.commit import Stopwatch
 from exfm_ray.data.experiment import Experiment
+from exfm_ray.data.location import Location
+from exfm_ray.data.run_clock import Starting, note_start
+from exfm_ray.data.run_directory import RunDirectory
+from exfm_ray.errors import WaitError
 from exfm_ray.train.fleet import train_fleet
 from exfm_ray.train.foundation import train_foundation_stream
 from exfm_ray.train.variants import grouped
+from exfm_ray.waits import in_vain, noted_wait, within
+
+LOOK_SECONDS = 1.0
 
 
 def train_foundation_model(experiment: Experiment) -> None:
@@ -43,7 +59,7 @@ def train_vertical_models(
 
 def _run(
     experiment: Experiment,
-    name: str,
+    name: Starting,
     function: Callable[[dict[str, Any]], None],
     settings: dict[str, Any],
     workers: int | tuple[int, int],
@@ -53,6 +69,9 @@ def _run(
 
     Args:
         workers: how many, or the fewest and the most that will do.
+
+    Raises:
+        WaitError: the cluster did not give what the workers need, or one of them waited in vain.
     """
     resources = experiment.recipe.resources
     local = resources.mode == "local"
@@ -63,9 +82,98 @@ def _run(
         accelerator_type=None if local else placement.accelerator,
     )
     # a name of its own: our checkpoints carry the state, Ray Train must not look for one
+    own_name = f"{name}-{uuid.uuid4().hex[:8]}"
     run_config = RunConfig(
-        name=f"{name}-{uuid.uuid4().hex[:8]}",
+        name=own_name,
         storage_path=str(experiment.run.logs / "train"),
-        failure_config=FailureConfig(max_failures=resources.max_failures),
+        failure_config=FailureConfig(
+            max_failures=resources.max_failures,
+            controller_failure_limit=resources.max_failures,  # type: ignore[call-arg]  # of Train v2, the default
+        ),
     )
-    TorchTrainer(function, train_loop_config=settings, scaling_config=scaling, run_config=run_config).fit()
+    function = partial(_started, function, experiment, name, own_name, time.time(), not local)
+    trainer = TorchTrainer(function, train_loop_config=settings, scaling_config=scaling, run_config=run_config)
+    if local:
+        trainer.fit()
+    else:
+        _fit(trainer, experiment, own_name, worker_words(name, workers, placement.gpus))
+
+
+def worker_words(name: Starting, workers: int | tuple[int, int], gpus: float) -> str:
+    """What a Ray Train run needs at least, such as "2 workers for the VMs (1 CPU and 0.5 GPUs each)"."""
+    who = {"fm": "the FM", "fleet": "the VMs"}[name]
+    least = workers if isinstance(workers, int) else workers[0]
+    count = f"{least} workers" if least > 1 else "a worker"
+    share = f" and {gpus:g} GPU{'' if gpus == 1 else 's'}" if gpus else ""
+    return f"{count} for {who} (1 CPU{share}{' each' if least > 1 else ''})"
+
+
+def _fit(trainer: TorchTrainer, experiment: Experiment, name: str, needs: str) -> None:
+    """Run a trainer, and tell for what it waits until its workers are there.
+
+    Ray Train itself asks for them for ever, in tries of a minute each.
+    """
+    resources, has_started = experiment.recipe.resources, HasStarted(experiment.run, name)
+    timeout = resources.start_timeout_seconds
+    os.environ[START_TIMEOUT_VARIABLE] = str(timeout / (resources.max_failures + 1))
+    try:
+        with noted_wait(needs, has_started):
+            within(timeout, needs, start_mend, trainer.fit, has_started)
+    except TrainingFailedError as error:
+        if (reason := _waited_in_vain(experiment.run, name)).is_file():
+            raise WaitError(reason.read().decode()) from error
+        cause = error.controller_failure if isinstance(error, ControllerError) else None
+        if isinstance(cause, WorkerGroupStartupTimeoutError):
+            raise in_vain(timeout, needs, start_mend()) from error
+        raise
+
+
+class HasStarted:
+    """Whether a worker of a Ray Train run has noted that it is ready; once it is so, it remains so.
+
+    It is asked at every look of a display, and looks for notes itself once a second at most.
+    """
+
+    def __init__(self, run: RunDirectory, name: str) -> None:
+        self._starts, self._name = run.starts, name
+        self._is_so, self._looked = False, float("-inf")
+
+    def __call__(self) -> bool:
+        if not self._is_so and time.monotonic() - self._looked > LOOK_SECONDS:
+            self._looked = time.monotonic()
+            with suppress(OSError):  # storage may be back at the next look
+                self._is_so = any(note.name.startswith(self._name) for note in self._starts.children())
+        return self._is_so
+
+
+def _waited_in_vain(run: RunDirectory, name: str) -> Location:
+    """Where a worker of a Ray Train run says so."""
+    return run.logs / "train" / name / "waited.txt"
+
+
+def _started(
+    function: Callable[[dict[str, Any]], None],
+    experiment: Experiment,
+    what: Starting,
+    name: str,
+    asked: float,
+    is_alone: bool,
+    settings: dict[str, Any],
+) -> None:
+    """The training function, after a note that its process is ready.
+
+    Args:
+        name: of the Ray Train run.
+        asked: when the Ray Train run was, seconds since the Unix epoch.
+        is_alone: whether the process was started for nothing else, so that all its CPU seconds are those of its start.
+    """
+    told = _waited_in_vain(experiment.run, name)
+    if told.is_file():  # Ray Train starts again whatever has failed, but this would only take as long again
+        raise WaitError(told.read().decode())
+    slot = f"{name}-{ray.train.get_context().get_world_rank()}"
+    note_start(experiment.run, what, slot, Stopwatch(asked, cpu_clock=time.process_time if is_alone else None))
+    try:
+        function(settings)
+    except WaitError as error:
+        told.write(str(error).encode())
+        raise

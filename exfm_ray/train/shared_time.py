@@ -10,32 +10,35 @@ from exfm_ray.data.commit import Stopwatch
 class SharedTime:
     """Divides the time of a piece of work that serves several things: to each its own, and an equal part of the rest.
 
-    The parts add up to the time on the clock. On a GPU, a thing's own time is that until its work is handed over; what
-    is waited for later counts as shared by all.
+    The parts add up to the time on the clock, and to the process's CPU seconds. On a GPU, a thing's own time is that
+    until its work is handed over; what is waited for later counts as shared by all.
 
     Args:
         things: how many.
     """
 
     def __init__(self, things: int) -> None:
-        self._started = time.time()
-        self._own = [0.0] * things
+        self._started, self._cpu_started = time.time(), time.process_time()
+        self._own, self._own_cpu = [0.0] * things, [0.0] * things
 
     @contextmanager
     def spent_on(self, thing: int) -> Iterator[None]:
         """What happens in the block serves this one alone."""
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         yield
         self._own[thing] += time.perf_counter() - started
+        self._own_cpu[thing] += time.process_time() - cpu_started
 
     def stopwatches(self) -> Iterator[Stopwatch]:
         """One per thing, in order, to be used up before the next is asked for: what it is used in is the thing's own.
 
         They are said to have been made one after the other, so that their times fill that of the whole.
         """
-        common = time.time() - self._started - sum(self._own)
+        share = (time.time() - self._started - sum(self._own)) / len(self._own)
+        cpu_share = (time.process_time() - self._cpu_started - sum(self._own_cpu)) / len(self._own)
         place = self._started
-        for own in self._own:
-            seconds, now = own + common / len(self._own), time.time()
-            yield Stopwatch(place, elsewhere=now - place - seconds)
+        for own, own_cpu in zip(self._own, self._own_cpu, strict=True):
+            seconds, now = own + share, time.time()
+            cpu_before = time.process_time() - own_cpu - cpu_share
+            yield Stopwatch(place, now - place - seconds, time.process_time, cpu_before)
             place += seconds + time.time() - now

@@ -137,13 +137,12 @@ class Variant:
         return self.experiment.run.outcome_file(self.vm.name, self.method, self.seed, day).is_file()
 
     def write_outcome(self, eval_day: int, values: dict[str, Any], evaluated: Made) -> None:
-        """Put the evaluated day's line where the run collects it, with the time that training and evaluating took.
+        """Put the evaluated day's line where the run collects it; who trained for it is told by its snapshot.
 
         Args:
             values: rows, positives and metrics.
             evaluated: who predicted the day, and how long that took.
         """
-        assert self.trained is not None
         recipe = self.experiment.recipe
         supervisor = self.experiment.supervising_snapshot(self.trained_through)
         line = {
@@ -161,6 +160,5 @@ class Variant:
             "fm_snapshot": None if self.method == "none" else self.experiment.snapshot_identity(supervisor),
             "staleness_days": recipe.fm.staleness_days,
         }
-        made = self.trained.model_copy(update={"seconds": round(self.trained.seconds + evaluated.seconds, 3)})
         place = self.experiment.run.outcome_file(self.vm.name, self.method, self.seed, eval_day)
-        place.write(Outcome(line=line, made=made).model_dump_json(indent=1).encode())
+        place.write(Outcome(line=line, made=evaluated).model_dump_json(indent=1).encode())

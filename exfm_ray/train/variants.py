@@ -16,10 +16,11 @@ from exfm_ray.config import VariantConfig
 from exfm_ray.data.commit import committed
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.traffic import Traffic
-from exfm_ray.errors import DataError
+from exfm_ray.data.waiting import WAIT_MEND
 from exfm_ray.train.kept_passes import KeptPasses
 from exfm_ray.train.share_out import READING, share_out
 from exfm_ray.train.work_queue import Turn, WorkQueue
+from exfm_ray.waits import in_vain, pause
 
 CPU = torch.device("cpu")
 
@@ -49,8 +50,8 @@ def train_variants(experiment: Experiment, variants: Sequence[VariantConfig], de
 
     Raises:
         ValueError: two variants have the same name, method and seed.
-        DataError: what a variant reads is not there after the recipe's time, or the run directory holds another
-            configuration under the same name, method and seed.
+        WaitError: what a variant reads is not there after the recipe's time.
+        DataError: the run directory holds another configuration under the same name, method and seed.
     """
     groups = grouped(experiment, variants, 1)
     queue = WorkQueue(costs(groups), 1, experiment.supervised_days)
@@ -97,7 +98,7 @@ def work(experiment: Experiment, groups: Sequence[Group], queue: Queue, worker: 
     """What one worker does until all work of a queue is done.
 
     Raises:
-        DataError: as `train_variants`.
+        WaitError, DataError: as `train_variants`.
     """
     kept = KeptPasses(experiment, groups, device)
     days = experiment.supervised_days
@@ -113,8 +114,8 @@ def work(experiment: Experiment, groups: Sequence[Group], queue: Queue, worker: 
                 since = time.monotonic()
             elif time.monotonic() - since > timeout:
                 place = experiment.supervision(ready + 1)
-                raise DataError(f"waited {timeout:.0f} s for the supervision of day {ready + 1} at {place}: not there")
-            time.sleep(PAUSE_SECONDS)
+                raise in_vain(timeout, f"the supervision of day {ready + 1} at {place}", WAIT_MEND)
+            pause(PAUSE_SECONDS)
             continue
         group, day = turn
         started = time.monotonic()

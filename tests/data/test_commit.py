@@ -91,6 +91,12 @@ def test_time_that_went_into_other_things_is_not_counted() -> None:
     assert alone.seconds - shared.seconds == pytest.approx(1e9, rel=1e-6)
 
 
+def test_cpu_seconds_are_told_where_a_clock_is_given() -> None:
+    known = Stopwatch(started=0.0, cpu_clock=lambda: 7.5, cpu_before=3.0).made()
+    assert (known.cpu_seconds, known.cpus) == (4.5, os.cpu_count())
+    assert Stopwatch(started=0.0).made().cpu_seconds is None
+
+
 WRITER = """
     import sys
     from exfm_ray.data.commit import Stopwatch, commit, write_file

@@ -58,6 +58,7 @@ FIELDS: dict[str, frozenset[Kind]] = {
     "vms.task": NOTHING,  # the FM predicts all tasks
     "vms.methods": NOTHING,
     "evaluate.protocol": NOTHING,  # but for the first day of VMs, which evaluate.train_from_day says here
+    "evaluate.cascade": NOTHING,
     "evaluate.train_from_day": OF_VOCABULARY,  # ids are counted before it
     "das.lease_seconds": NOTHING,
     "das.poll_seconds": NOTHING,
@@ -71,10 +72,13 @@ FIELDS: dict[str, frozenset[Kind]] = {
     "resources.fm_replicas": NOTHING,
     "resources.fm_replicas_most": NOTHING,
     "resources.fleet_workers": NOTHING,
+    "resources.fleet_workers_least": NOTHING,
+    "resources.kept_gib": NOTHING,
     "resources.augment_tasks": NOTHING,
     "resources.gpus_per_fm": OF_FM,  # a GPU rounds otherwise than a CPU
     "resources.gpus_per_vm": NOTHING,
     "resources.max_failures": NOTHING,
+    "resources.start_timeout_seconds": NOTHING,
     "resources.wait_timeout_seconds": NOTHING,
 }
 """what a change of one field changes: each field outside of the sections must be decided"""

@@ -13,7 +13,7 @@ import pytest
 
 from exfm_ray.data.location import Location
 from exfm_ray.data.turns import deleting, turn, using
-from exfm_ray.errors import DataError
+from exfm_ray.errors import WaitError
 
 HOLDER = """
     import sys, time
@@ -69,7 +69,7 @@ def test_nothing_to_make_needs_no_turn(lock: Location) -> None:
 @pytest.mark.usefixtures("holder")
 def test_a_wait_in_which_nothing_comes_ends(lock: Location) -> None:
     told = r"waited 0 s for the FM, which the run that holds .*key\.making makes"
-    with pytest.raises(DataError, match=told), turn(lock, lambda: 1, 0.3, "the FM", print):
+    with pytest.raises(WaitError, match=told), turn(lock, lambda: 1, 0.3, "the FM", print):
         pass
 
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def a_run(
 
 
 def add_work(run: RunDirectory, lines: Sequence[Line], rows: int = 5_000) -> None:
-    """Partitions, snapshots and supervision of days 1 to 3, committed, and an outcome file per line."""
+    """Partitions, snapshots and supervision of days 1 to 3, committed, an outcome file per line, snapshots of VMs."""
     places = {"days": run.root / "days", "fm": run.snapshots("fm"), "supervision": run.root / "supervision" / "fm"}
     for kind, place in places.items():
         for day in (1, 2, 3):
@@ -105,6 +106,8 @@ def add_work(run: RunDirectory, lines: Sequence[Line], rows: int = 5_000) -> Non
         made = Made(host="box", process=7, started=1_000.0 + number, seconds=2.0)
         place = run.outcome_file(line["vm"], line["method"], line["seed"], line["eval_day"])
         place.write(Outcome(line=line, made=made).model_dump_json().encode())
+        trained = run.snapshots(f"{line['vm']}-{line['method']}-seed{line['seed']}").day(2)
+        commit(trained, [write_file(trained, "part", ".bin", b"content", rows=1_000)], {"day": 2}, Stopwatch.start())
 
 
 def page_of(run: RunDirectory) -> str:
@@ -354,28 +357,37 @@ def test_work_is_read_from_manifests_and_outcomes(tmp_path: Path) -> None:
         "data": (3, 3, 15_000),
         "fm": (3, 3, 15_000),
         "supervision": (3, 3, 15_000),
-        "vm": (16, 2, 16_000),
+        "vm_training": (8, 1, 8_000),
+        "vm_evaluation": (16, 2, 16_000),
     }
-    vm = by_kind["vm"]
+    vm = by_kind["vm_evaluation"]
     assert (vm.seconds, vm.clock_seconds, vm.hosts, vm.processes) == (32.0, 17.0, ("box",), 1)
     assert vm.rows_per_second == 500.0
     assert by_kind["fm"].processes == 1
 
 
-def test_timeline_joins_a_process_day_and_leaves_out_older_preparation() -> None:
+def test_timeline_joins_the_pieces_of_a_process_and_day() -> None:
     def piece(kind: Any, day: int, process: int, started: float) -> DayOfWork:
         return DayOfWork(kind, day, None, Made(host="box", process=process, started=started, seconds=2.0))
 
-    pieces = [piece("vm", 3, 8, 20.0), piece("vm", 3, 8, 25.0), piece("vm", 3, 9, 21.0), piece("data", 1, 1, 0.0)]
-    spans = timeline(pieces, of_this_run=False)
-    assert [(span.lane[-5:], span.pieces, span.started, span.ended) for span in spans] == [
-        ("box:8", 2, 20.0, 27.0),
-        ("box:9", 1, 21.0, 23.0),
+    pieces = [
+        piece("vm_training", 3, 8, 20.0),
+        piece("vm_training", 3, 8, 25.0),
+        piece("vm_training", 3, 9, 21.0),
+        piece("vm_evaluation", 3, 8, 18.0),
+        replace(piece("start", 0, 8, 16.0), who="fleet"),
     ]
-    assert len(timeline(pieces, of_this_run=True)) == 3
-    (bars,) = json.loads(timeline_drawing(spans).figure)["data"]
-    assert (bars["base"], bars["x"]) == ([0.0, 1.0], [7.0, 2.0])
-    assert totals(pieces)[1].rows is None
+    spans = timeline(pieces)
+    assert [(span.kind, span.lane, span.pieces, span.started, span.ended) for span in spans] == [
+        ("start", "VMs, box:8", 1, 16.0, 18.0),
+        ("vm_evaluation", "VMs, box:8", 1, 18.0, 20.0),
+        ("vm_training", "VMs, box:8", 2, 20.0, 27.0),
+        ("vm_training", "VMs, box:9", 1, 21.0, 23.0),
+    ]
+    starts, training, _ = json.loads(timeline_drawing(spans).figure)["data"]
+    assert (training["base"], training["x"], training["text"]) == ([4.0, 5.0], [7.0, 2.0], ["3", "3"])
+    assert (starts["text"], starts["customdata"]) == ([""], ["getting ready"])
+    assert [(total.kind, total.rows) for total in totals(pieces)] == [("vm_training", None), ("vm_evaluation", None)]
 
 
 # ---------------------------------------------------------------------------------------------- figures

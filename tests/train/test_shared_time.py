@@ -14,6 +14,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1_000.0]
     monkeypatch.setattr(time, "time", lambda: now[0])
     monkeypatch.setattr(time, "perf_counter", lambda: now[0] - 77)
+    monkeypatch.setattr(time, "process_time", lambda: (now[0] - 990) / 2)  # the process works half of the time
     return now
 
 
@@ -28,6 +29,7 @@ def test_own_time_and_an_equal_part_of_the_rest(clock: list[float]) -> None:
         clock[0] += seconds  # committing
         made.append(stopwatch.made())
     assert [one.seconds for one in made] == [2 + 3 + 10, 2 + 5 + 20]
+    assert [one.cpu_seconds for one in made] == [(2 + 3 + 10) / 2, (2 + 5 + 20) / 2]
     assert [one.started for one in made] == [1_000, 1_015]
     assert made[1].started + made[1].seconds == clock[0]
 
