@@ -196,8 +196,7 @@ class SharedCluster:
 
     def _workers(self, recipe: Recipe) -> int:
         # on this machine the trainer of the FM and its replica are rarely busy at once: the fleet may have every core
-        alone = self._address is None
-        if alone:
+        if self._address is None:
             return fleet_workers(recipe, (os.cpu_count() or 1) + needed_cpus(recipe, 0))
         nodes = _nodes(recipe.resources)
         workers = fleet_workers(recipe, total(nodes, "CPU"))

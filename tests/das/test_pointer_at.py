@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from rich.console import Console
 
 from exfm_ray.config import Recipe
@@ -115,3 +116,10 @@ def test_credentials_of_another_form_are_told(credentials: str, monkeypatch: pyt
     monkeypatch.setenv("EXFM_ZOOKEEPER_AUTH", credentials)
     with pytest.raises(UserError, match=r"EXFM_ZOOKEEPER_AUTH: must have the form user:password"):
         pointer_at("zookeeper://host:2181/exfm")
+
+
+def test_a_pointer_in_the_cluster_needs_one() -> None:
+    das, local = {"pointer": "cluster:/exfm"}, {"mode": "local"}
+    assert Recipe.model_validate(small_content(das=das, resources={})).das.pointer == "cluster:/exfm"
+    with pytest.raises(ValidationError, match=r"das\.pointer 'cluster:/exfm' needs a cluster, and resources\.mode is"):
+        Recipe.model_validate(small_content(das=das, resources=local))
