@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
+from exfm_ray.models.products import product
+
 
 class _MatrixCross(torch.autograd.Function):
     """All layers at once, so that the backward pass adds up the derivatives by x_l and by x0 where they stand."""
@@ -16,7 +18,7 @@ class _MatrixCross(torch.autograd.Function):
         crossed, inputs, maps = start, [], []
         for weight, bias in zip(weights, biases, strict=True):
             inputs.append(crossed)
-            maps.append(torch.addmm(bias, crossed, weight.t()))
+            maps.append(product(crossed, weight.t(), bias))
             crossed = torch.addcmul(crossed, start, maps[-1])
         ctx.save_for_backward(*weights, *inputs, *maps)  # start is the first of the inputs
         return crossed
@@ -33,8 +35,8 @@ class _MatrixCross(torch.autograd.Function):
         for weight, layer_input, layer_map in zip(reversed(weights), reversed(inputs), reversed(maps), strict=True):
             by_start.addcmul_(by_crossed, layer_map)
             torch.mul(by_crossed, start, out=by_map)
-            by_parameters[:0] = [by_map.t() @ layer_input, by_map.sum(dim=0)]
-            torch.addmm(by_crossed, by_map, weight, out=by_crossed)
+            by_parameters[:0] = [product(by_map.t(), layer_input), by_map.sum(dim=0)]
+            by_crossed.add_(product(by_map, weight))
         return by_start.add_(by_crossed), *by_parameters
 
 
