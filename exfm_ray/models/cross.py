@@ -5,7 +5,9 @@ from typing import Any
 
 import torch
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
+from exfm_ray.models.precision import is_reduced
 from exfm_ray.models.products import product
 
 
@@ -47,5 +49,15 @@ def matrix_cross(start: torch.Tensor, parameters: Sequence[torch.Tensor]) -> tor
         start: x0.
         parameters: W_0 (n, n), b_0 (n,), W_1, b_1 and so on, of at least one layer.
     """
+    if is_reduced(start.device):
+        return _reduced_cross(start, parameters)
     crossed: torch.Tensor = _MatrixCross.apply(start, *parameters)  # type: ignore[no-untyped-call]
+    return crossed
+
+
+def _reduced_cross(start: torch.Tensor, parameters: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The same with W_l x_l + b_l in bfloat16, and in float32 what is added up from layer to layer."""
+    crossed = start
+    for weight, bias in zip(parameters[::2], parameters[1::2], strict=True):
+        crossed = crossed + start * functional.linear(crossed, weight, bias)
     return crossed

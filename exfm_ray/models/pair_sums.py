@@ -10,6 +10,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from exfm_ray.models.pairs import FieldPairs
+from exfm_ray.models.precision import in_float32
 from exfm_ray.models.products import product
 
 PANELS = 4
@@ -75,9 +76,9 @@ def pair_sum(fields: torch.Tensor, between: torch.Tensor, pairs: FieldPairs) -> 
     if between.dim() == 3:
         blocks = between.new_zeros(count, dim, count, dim)
         blocks[pairs.first, :, pairs.second] = between
-        total = _MatrixSum.apply(fields.flatten(1), blocks.view(count * dim, -1))  # type: ignore[no-untyped-call]
+        total = in_float32(_MatrixSum, fields.flatten(1), blocks.view(count * dim, -1))
     else:
         above = between.new_zeros(dim, count, count)
         above[:, pairs.first, pairs.second] = between.t()
-        total = _DiagonalSum.apply(fields, above)  # type: ignore[no-untyped-call]
+        total = in_float32(_DiagonalSum, fields, above)
     return total

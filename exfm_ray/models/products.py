@@ -16,6 +16,8 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from exfm_ray.models.precision import is_reduced
+
 SMALLEST = 2**21
 """multiply-adds of the smallest product that oneDNN gets: below, what a call of it costs is more than it saves"""
 
@@ -46,11 +48,10 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = No
         weight: (m, n).
         bias: (m,).
     """
-    flat = x.flatten(0, -2)
-    if not _is_for_onednn(flat, weight.t()):
+    if not _is_for_onednn(x.flatten(0, -2), weight.t()):
         return functional.linear(x, weight, bias)
-    mapped: torch.Tensor = _Linear.apply(flat, weight, bias)  # type: ignore[no-untyped-call]
-    return mapped.view(*x.shape[:-1], len(weight))
+    mapped: torch.Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return mapped
 
 
 class Linear(nn.Linear):
@@ -69,9 +70,10 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[torch.Tensor | None, ...]:
-        (grad,), (x, weight) = grad_outputs, ctx.saved_tensors
-        by_x = product(grad, weight) if ctx.needs_input_grad[0] else None
-        by_weight = product(grad.t(), x) if ctx.needs_input_grad[1] else None
+        x, weight = ctx.saved_tensors
+        grad = grad_outputs[0].flatten(0, -2)
+        by_x = product(grad, weight).view(x.shape) if ctx.needs_input_grad[0] else None
+        by_weight = product(grad.t(), x.flatten(0, -2)) if ctx.needs_input_grad[1] else None
         return by_x, by_weight, grad.sum(dim=0) if ctx.needs_input_grad[2] else None
 
 
@@ -82,7 +84,7 @@ def _onednn(left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None) 
 
 def _is_for_onednn(left: torch.Tensor, right: torch.Tensor) -> bool:
     """Whether oneDNN multiplies these: enough of them, of float32, and no vector, which both read equally fast."""
-    if _torch_alone.get() or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or _torch_alone.get() or is_reduced(left.device):
         return False  # before any size is looked at: a program is for all sizes
     return (
         left.device.type == "cpu"

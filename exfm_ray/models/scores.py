@@ -13,6 +13,7 @@ import torch
 
 from exfm_ray.models.dropout import StepMasks
 from exfm_ray.models.pieces import piece_size
+from exfm_ray.models.precision import in_float32
 from exfm_ray.models.products import product
 
 
@@ -42,9 +43,8 @@ def scores(
         masks: of 0 and 1, the m_i; one for each hidden layer, or none at all.
     """
     keep = torch.is_grad_enabled()
-    result: torch.Tensor = _Scores.apply(  # type: ignore[no-untyped-call]
-        keep, masks, row, place, history, *of_row, *of_place, of_read, *(part for layer in layers for part in layer)
-    )
+    parts = (row, place, history, *of_row, *of_place, of_read, *(part for layer in layers for part in layer))
+    result: torch.Tensor = in_float32(_Scores, keep, masks, *parts)
     return result
 
 
