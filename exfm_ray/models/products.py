@@ -48,10 +48,12 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = No
         weight: (m, n).
         bias: (m,).
     """
-    if not _is_for_onednn(x.flatten(0, -2), weight.t()):
+    flat = x.flatten(0, -2)
+    if not _is_for_onednn(flat, weight.t()):
         return functional.linear(x, weight, bias)
-    mapped: torch.Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
-    return mapped
+    mapped: torch.Tensor = _Linear.apply(flat, weight, bias)  # type: ignore[no-untyped-call]
+    # no view where none is needed: an activation in place would copy what it is a view of
+    return mapped if x.dim() == 2 else mapped.view(*x.shape[:-1], len(weight))
 
 
 class Linear(nn.Linear):
@@ -70,10 +72,9 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[torch.Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        grad = grad_outputs[0].flatten(0, -2)
-        by_x = product(grad, weight).view(x.shape) if ctx.needs_input_grad[0] else None
-        by_weight = product(grad.t(), x.flatten(0, -2)) if ctx.needs_input_grad[1] else None
+        (grad,), (x, weight) = grad_outputs, ctx.saved_tensors
+        by_x = product(grad, weight) if ctx.needs_input_grad[0] else None
+        by_weight = product(grad.t(), x) if ctx.needs_input_grad[1] else None
         return by_x, by_weight, grad.sum(dim=0) if ctx.needs_input_grad[2] else None
 
 

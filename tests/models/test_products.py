@@ -44,6 +44,15 @@ def test_a_linear_map_keeps_the_dimensions_before_the_last() -> None:
         torch.testing.assert_close(linear(x, weight), functional.linear(x, weight), rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(ROWS, INPUTS), (8, ROWS // 8, INPUTS)])
+def test_what_a_layer_gives_may_be_changed_in_place(shape: tuple[int, ...]) -> None:
+    def activated(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        return lambda x, weight: functional.relu(function(x, weight), inplace=True)
+
+    parts = numbers(*shape), numbers(OUTPUTS, INPUTS, seed=1)
+    assert_equals_float64(activated(linear), activated(functional.linear), *parts)
+
+
 @pytest.mark.parametrize(
     "viewed",
     [
