@@ -95,7 +95,11 @@ class Bench:
         task: str = "round",
     ) -> Side:
         optimizer = OptimizerConfig(
-            learning_rate=1e-3, embedding=self.options.embedding, batch_size=self.sizes.batch_of(model)
+            learning_rate=1e-3,
+            embedding=self.options.embedding,
+            batch_size=self.sizes.batch_of(model),
+            precision=self.options.precision,
+            compile=self.options.compile,
         )
         place, _ = self.data(setting, model, times)
         settings = {
@@ -225,6 +229,13 @@ def parser() -> argparse.ArgumentParser:
         default=OptimizerConfig().embedding,
         help=f"our optimizer of the tables, {OptimizerConfig().embedding} where it is left out; theirs is Adam",
     )
+    found.add_argument(
+        "--precision",
+        choices=get_args(OptimizerConfig.model_fields["precision"].annotation),
+        default=OptimizerConfig().precision,
+        help="of our training steps; theirs is float32",
+    )
+    found.add_argument("--compile", action="store_true", help="our MLPs by torch.compile")
     found.add_argument("--regularize", action="store_true", help="theirs with the published L2, which ours lacks")
     for name in ("fuxictr", "libraries"):
         found.add_argument(f"--{name}", type=Path, default=ENVIRONMENT, metavar="PYTHON", help="interpreter with it")

@@ -22,6 +22,7 @@ from exfm_ray.data.traffic import Traffic
 from exfm_ray.distill.losses import student_loss
 from exfm_ray.distill.step import train_step
 from exfm_ray.distill.student import Student
+from exfm_ray.models.compiling import compile_layers
 from exfm_ray.schema import Method
 from exfm_ray.train.optimizers import build_adapter_optimizer, build_optimizers
 
@@ -48,13 +49,17 @@ class Trained:
         tables = student.table_parameters()
         self.optimizers = list(build_optimizers(vm.optimizer, student.dense_parameters(), tables).values())
         self.adapter_optimizer: Optimizer | None = None
+        self.precision = vm.optimizer.precision
+        if vm.optimizer.compile:
+            compile_layers(student)
         if student.adapter is not None:
             self.adapter_optimizer = build_adapter_optimizer(vm.distill.adapter, student.adapter_parameters())
 
     def step(self, batch: Batch) -> None:
         self.student.train()
         fm_prob = None if batch.fm_probs is None else batch.fm_probs[:, 0]
-        train_step(self.student, batch.inputs, batch.labels[:, 0], fm_prob, self.optimizers, self.adapter_optimizer)
+        label, adapter_optimizer = batch.labels[:, 0], self.adapter_optimizer
+        train_step(self.student, batch.inputs, label, fm_prob, self.optimizers, adapter_optimizer, self.precision)
 
 
 class Trainer:

@@ -21,6 +21,7 @@ from exfm_ray.existing_run import experiment_of
 from exfm_ray.models.build import build_model
 from exfm_ray.models.inputs import Inputs
 from exfm_ray.models.model import Model
+from exfm_ray.models.products import by_torch
 from exfm_ray.models.serving import (
     UNTRACEABLE_TYPES,
     export_program,
@@ -180,7 +181,9 @@ def _compare(content: bytes, model: Model, choice: Choice, vocabularies: Vocabul
     served = load_program(content).module()
     day, inputs = _rows(choice, vocabularies)
     for batch in _cut(inputs):
-        if not torch.equal(served(*flat(batch)), model(batch)):
+        with by_torch():  # as the program has them
+            logits = model(batch)
+        if not torch.equal(served(*flat(batch)), logits):
             raise RuntimeError(f"the exported program of {choice.vm.name} differs from the model on rows of day {day}")
     return {"compared_day": day, "compared_rows": len(inputs)}
 

@@ -1,5 +1,7 @@
 """What a recipe and its data must agree on, checked before anything is started or written."""
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,7 @@ def check_recipe(recipe: Recipe, data: Dataset) -> None:
     """
     for index, vm in enumerate(recipe.vms):
         _check_vm(f"vms.{index} ({vm.name})", vm, data)
+    _check_compiler(recipe)
     tasks = data.schema.tasks
     if len(tasks) > 1 and recipe.fm.model.type not in MULTI_TASK_TYPES:
         raise UserError(
@@ -63,6 +66,17 @@ def check_recipe(recipe: Recipe, data: Dataset) -> None:
             f"at least {first + 1} are needed: add days, or lower fm.train_from_day, fm.staleness_days or "
             "evaluate.train_from_day"
         )
+
+
+def _check_compiler(recipe: Recipe) -> None:
+    sections = {"fm": recipe.fm.optimizer} | {f"vms.{index}": vm.optimizer for index, vm in enumerate(recipe.vms)}
+    compiler = os.environ.get("CXX", "g++")
+    for section, optimizer in sections.items():
+        if optimizer.compile and shutil.which(compiler) is None:
+            raise UserError(
+                f"{section}.optimizer.compile: true needs a C++ compiler, but there is no {compiler!r} here; "
+                "install one, name another in the environment variable CXX, or choose false"
+            )
 
 
 def check_memory(recipe: Recipe, data: Dataset, machine_bytes: int) -> None:

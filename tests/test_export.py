@@ -19,6 +19,7 @@ from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.data.snapshots import SnapshotDatabase
 from exfm_ray.export import choose
 from exfm_ray.models import serving
+from exfm_ray.models.products import by_torch
 from tests.conftest import small_content
 
 
@@ -88,7 +89,7 @@ def test_what_is_served_equals_what_was_evaluated(run: Path, tmp_path: Path) -> 
     assert found["about"]["parameters"] == facts.parameters == model.parameter_count()
     assert found["about"]["schema"] == json.loads(facts.inputs.model_dump_json())
     batch = next(day_batches(choice.experiment.vm_traffic(choice.vm), 3, 300))
-    with torch.no_grad():
+    with torch.no_grad(), by_torch():
         assert torch.equal(program.module()(*serving.flat(batch.inputs)), model(batch.inputs))
     parameters = load_file(out / "parameters.safetensors")
     assert parameters.keys() == model.state_dict().keys()

@@ -8,7 +8,7 @@ from exfm_ray.config import Recipe
 from exfm_ray.data.dataset import Dataset, open_dataset
 from exfm_ray.errors import UserError
 from exfm_ray.models.build import build_model
-from exfm_ray.preflight import check_memory, memory_mends, memory_needed
+from exfm_ray.preflight import check_memory, check_recipe, memory_mends, memory_needed
 from exfm_ray.recipe import apply_edit
 from tests.conftest import small_content
 
@@ -54,3 +54,14 @@ def test_tables_that_are_counted_later_are_not_taken_for_large() -> None:
     while not fits(counted, data, least):
         least *= 2
     assert not fits(hashed, data, least)
+
+
+def test_compiling_without_a_compiler_is_told_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = small_content()
+    content["fm"]["optimizer"] = {"compile": True}
+    recipe = Recipe.model_validate(content)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(
+        UserError, match=r"fm\.optimizer\.compile: true needs a C\+\+ compiler, but there is no 'no-such"
+    ):
+        check_recipe(recipe, open_dataset(recipe.data))

@@ -16,6 +16,8 @@ from exfm_ray.schema import METHODS, Method
 
 ADAGRAD_RATE = 0.02
 
+Precision = Literal["float32", "tf32", "bf16"]
+
 
 class OptimizerConfig(Section):
     """Adam for the dense part; embedding tables are updated only where a batch touches them."""
@@ -28,6 +30,12 @@ class OptimizerConfig(Section):
         default=None, description=f"left out: {ADAGRAD_RATE} for Adagrad, learning_rate for lazy_adam"
     )
     batch_size: int = Field(default=512, ge=1, le=1_048_576, description="rows")
+    precision: Precision = Field(
+        default="float32",
+        description="of matrix products in training; tf32 is for GPUs, and on a CPU the same as float32. Parameters, "
+        "optimizers and predictions are always float32",
+    )
+    compile: bool = Field(default=False, description="MLPs by torch.compile, which needs a C++ compiler")
 
     @property
     def table_rate(self) -> float:

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch.optim import Optimizer
 
+from exfm_ray.config import Precision
 from exfm_ray.distill.losses import adapter_loss, student_loss
 from exfm_ray.distill.student import Student
 from exfm_ray.models.inputs import Inputs
+from exfm_ray.models.precision import computed_in, multiplied_in
 
 
 def train_step(
@@ -17,6 +19,7 @@ def train_step(
     fm_prob: torch.Tensor | None,
     optimizers: Sequence[Optimizer],
     adapter_optimizer: Optimizer | None,
+    precision: Precision = "float32",
 ) -> None:
     """Update the student on one batch.
 
@@ -27,6 +30,7 @@ def train_step(
         fm_prob: (B,) float32 in [0, 1], or None for method `none`.
         optimizers: of all that the VM's loss trains.
         adapter_optimizer: of the adapter, for method `ah_sa`.
+        precision: of the VM's forward and backward pass.
     """
     if adapter_optimizer is not None:
         assert fm_prob is not None
@@ -35,6 +39,9 @@ def train_step(
         adapter_optimizer.step()
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
-    student_loss(student, inputs, label, fm_prob).backward()  # type: ignore[no-untyped-call]
+    with multiplied_in(precision):
+        with computed_in(precision, label.device):
+            loss = student_loss(student, inputs, label, fm_prob)
+        loss.backward()  # type: ignore[no-untyped-call]
     for optimizer in optimizers:
         optimizer.step()

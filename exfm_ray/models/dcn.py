@@ -8,6 +8,7 @@ from exfm_ray.models.embedding import Embedding
 from exfm_ray.models.inputs import Inputs
 from exfm_ray.models.mlp import mlp
 from exfm_ray.models.model import Model
+from exfm_ray.models.products import linear
 from exfm_ray.models.towers import task_outputs
 from exfm_ray.schema import Schema
 
@@ -26,7 +27,7 @@ class VectorCross(nn.Module):
         self.bias = nn.Parameter(torch.zeros(layers, inputs))
 
     def forward(self, start: torch.Tensor) -> torch.Tensor:
-        products = start @ self.weight.t()
+        products = linear(start, self.weight)
         scale, shift = torch.ones_like(products[:, 0]), torch.zeros_like(self.bias[0])
         for product, weight, bias in zip(products.unbind(1), self.weight, self.bias, strict=True):
             scale = scale * (1 + product) + weight @ shift

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import flop_registry
 from exfm_ray.config import ModelConfig
 from exfm_ray.models.build import build_model
 from exfm_ray.models.inputs import Inputs, SequenceInput
+from exfm_ray.models.products import by_torch
 from exfm_ray.schema import Feature, Schema
 
 EXAMPLES = 64
@@ -57,7 +58,7 @@ def training_flops(config: ModelConfig, schema: Schema, tasks: int, history_leng
     small = schema.model_copy(update={"features": tuple(_small(feature) for feature in schema.features)})
     model = build_model(config, small, tasks).train()
     inputs = _inputs(small, history_length)
-    with FlopCount() as count:
+    with by_torch(), FlopCount() as count:
         model(inputs).sum().backward()
     return int(count.total) // EXAMPLES
 

@@ -46,7 +46,12 @@ class Histories:
         """Σ of w·e over each history, zeros where it is empty: (V,) and (V, d) → (B, d)."""
         every = torch.arange(len(self), device=elements.device)
         return functional.embedding_bag(
-            every, elements, self.offsets, mode="sum", per_sample_weights=weights, include_last_offset=True
+            every,
+            elements,
+            self.offsets,
+            mode="sum",
+            per_sample_weights=weights.to(elements.dtype),
+            include_last_offset=True,
         )
 
     def in_blocks(self, function: Pieced, elements: torch.Tensor) -> tuple[torch.Tensor, ...]:

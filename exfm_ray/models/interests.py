@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from exfm_ray.config import DminModel
+from exfm_ray.models import products
 from exfm_ray.models.dice import Dice
 from exfm_ray.models.dropout import Dropout, StepMasks
 from exfm_ray.models.histories import Histories, causal_attention
@@ -87,8 +88,8 @@ class TargetAttention(nn.Module):
         on_target, on_read = of_target + of_difference, torch.cat([of_history - of_difference, of_product], dim=1)
         rows, places = self._projected(target)
         place = histories.position.clamp(max=len(places) - 1)
-        of_row = rows, functional.linear(rows, on_target, self.first.bias)
-        of_place = places, functional.linear(places, on_target)
+        of_row = rows, products.linear(rows, on_target, self.first.bias)
+        of_place = places, products.linear(places, on_target)
         if not isinstance(self.rest[0], Dice):
             layers, masks = self._later_layers(history.device)
             return scores(history, histories.row, place, of_row, of_place, on_read, layers, masks)
@@ -97,7 +98,7 @@ class TargetAttention(nn.Module):
             for row, at in zip(of_row, of_place, strict=True)
         )
         read = torch.cat([history, expanded * history], dim=1)
-        of_batch: torch.Tensor = self.rest(first + functional.linear(read, on_read))  # a unit's moments need all rows
+        of_batch: torch.Tensor = self.rest(first + products.linear(read, on_read))  # a unit's moments need all rows
         return of_batch.squeeze(1)
 
     def _later_layers(self, device: torch.device) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], list[StepMasks]]:
@@ -113,7 +114,7 @@ class TargetAttention(nn.Module):
         if self.project is None or self.positions is None:
             return target, target.new_zeros(1, self.dim)
         on_target, on_position = self.project.weight.tensor_split([self.dim], dim=1)
-        return functional.linear(target, on_target), functional.linear(self.positions, on_position, self.project.bias)
+        return products.linear(target, on_target), products.linear(self.positions, on_position, self.project.bias)
 
 
 class Interest(nn.Module):

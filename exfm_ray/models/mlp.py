@@ -8,13 +8,14 @@ from torch import nn
 from exfm_ray.models.batch_norm import BatchNorm
 from exfm_ray.models.dice import Dice
 from exfm_ray.models.dropout import Dropout
+from exfm_ray.models.products import Linear
 
 Activation = Literal["relu", "dice"]
 
 
 def linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
     """A linear layer, weights Xavier-normal, bias 0."""
-    layer = nn.Linear(inputs, outputs, bias=bias)
+    layer = Linear(inputs, outputs, bias=bias)
     nn.init.xavier_normal_(layer.weight)
     if bias:
         nn.init.zeros_(layer.bias)

@@ -10,6 +10,8 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from exfm_ray.models.pairs import FieldPairs
+from exfm_ray.models.precision import in_float32
+from exfm_ray.models.products import product
 
 PANELS = 4
 """that the derivative by A is cut into: what lies under a panel's part of the diagonal is no parameter, nor computed"""
@@ -20,7 +22,7 @@ class _MatrixSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, above: torch.Tensor) -> torch.Tensor:
-        turned = x @ (above + above.t())
+        turned = product(x, above + above.t())
         ctx.save_for_backward(x, turned)
         return (x * turned).sum(dim=1).mul_(0.5)
 
@@ -33,7 +35,7 @@ class _MatrixSum(torch.autograd.Function):
         by_above = x.new_zeros(size, size)
         for panel in range(PANELS):
             start, stop = panel * size // PANELS, (panel + 1) * size // PANELS
-            torch.mm(weighted[:, :stop].t(), x[:, start:stop], out=by_above[:stop, start:stop])
+            by_above[:stop, start:stop] = product(weighted[:, :stop].t(), x[:, start:stop])
         return turned * grad, by_above
 
 
@@ -74,9 +76,9 @@ def pair_sum(fields: torch.Tensor, between: torch.Tensor, pairs: FieldPairs) -> 
     if between.dim() == 3:
         blocks = between.new_zeros(count, dim, count, dim)
         blocks[pairs.first, :, pairs.second] = between
-        total = _MatrixSum.apply(fields.flatten(1), blocks.view(count * dim, -1))  # type: ignore[no-untyped-call]
+        total = in_float32(_MatrixSum, fields.flatten(1), blocks.view(count * dim, -1))
     else:
         above = between.new_zeros(dim, count, count)
         above[:, pairs.first, pairs.second] = between.t()
-        total = _DiagonalSum.apply(fields, above)  # type: ignore[no-untyped-call]
+        total = in_float32(_DiagonalSum, fields, above)
     return total

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
+from exfm_ray.models.precision import in_float32
+
 BLOCK_ROWS = 512
 """that are computed at once; of 256 to 1,024 the least time on a CPU with 512 KiB of second-level cache"""
 
@@ -100,5 +102,5 @@ def pair_terms(fields: torch.Tensor, between: torch.Tensor) -> torch.Tensor:
     Args:
         between: W of the pairs, (P, D, D), or their diagonals, (P, D).
     """
-    terms: torch.Tensor = _PairTerms.apply(fields, between)  # type: ignore[no-untyped-call]
+    terms: torch.Tensor = in_float32(_PairTerms, fields, between)
     return terms

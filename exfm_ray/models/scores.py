@@ -13,6 +13,8 @@ import torch
 
 from exfm_ray.models.dropout import StepMasks
 from exfm_ray.models.pieces import piece_size
+from exfm_ray.models.precision import in_float32
+from exfm_ray.models.products import product
 
 
 def scores(
@@ -41,9 +43,8 @@ def scores(
         masks: of 0 and 1, the m_i; one for each hidden layer, or none at all.
     """
     keep = torch.is_grad_enabled()
-    result: torch.Tensor = _Scores.apply(  # type: ignore[no-untyped-call]
-        keep, masks, row, place, history, *of_row, *of_place, of_read, *(part for layer in layers for part in layer)
-    )
+    parts = (row, place, history, *of_row, *of_place, of_read, *(part for layer in layers for part in layer))
+    result: torch.Tensor = in_float32(_Scores, keep, masks, *parts)
     return result
 
 
@@ -59,10 +60,10 @@ class _Scores(torch.autograd.Function):
             _, read = _read(history[piece], targets, rows, places, at)
             into = [layer[piece] if keep else layer.new_empty(len(rows), layer.shape[1]) for layer in hidden]
             torch.index_select(of_row, 0, rows, out=into[0])
-            into[0].add_(of_place.index_select(0, at)).addmm_(read, of_read.t())
+            into[0].add_(of_place.index_select(0, at)).add_(product(read, of_read.t()))
             for index, values in enumerate(into):
                 if index:
-                    torch.addmm(biases[index - 1], into[index - 1], weights[index - 1].t(), out=values)
+                    values.copy_(product(into[index - 1], weights[index - 1].t(), biases[index - 1]))
                 values.relu_()
                 if masks:
                     values.mul_(masks[index].mask(values.shape, values.dtype))
@@ -88,14 +89,14 @@ class _Scores(torch.autograd.Function):
             for index in reversed(range(len(hidden))):
                 values = hidden[index][piece]
                 to_biases[index].add_(sent.sum(0))
-                to_weights[index].addmm_(sent.t(), values)
-                sent = sent @ weights[index]
+                to_weights[index].add_(product(sent.t(), values))
+                sent = product(sent, weights[index])
                 torch.ops.aten.threshold_backward.grad_input(sent, values, 0, grad_input=sent)
             target, read = _read(z, targets, rows, places, at)
-            to_read.addmm_(sent.t(), read)
+            to_read.add_(product(sent.t(), read))
             to_rows.index_add_(0, rows, sent)
             to_of_places.index_add_(0, at, sent)
-            to_z, to_product = torch.mm(sent, of_read, out=read).chunk(2, dim=1)
+            to_z, to_product = product(sent, of_read).chunk(2, dim=1)
             torch.addcmul(to_z, target, to_product, out=to_history[piece])
             to_target = to_product * z
             to_targets.index_add_(0, rows, to_target)

@@ -16,6 +16,7 @@ from torch.export import Dim, ExportedProgram
 
 from exfm_ray.models.inputs import Inputs, SequenceInput
 from exfm_ray.models.model import Model
+from exfm_ray.models.products import by_torch
 from exfm_ray.schema import Schema
 
 UNTRACEABLE_TYPES = ("dmin",)
@@ -82,7 +83,7 @@ def export_program(model: Model, schema: Schema) -> ExportedProgram:
         lengths = [Dim(f"values_{index}", min=0) for index in range(len(example.sequences))]
         shapes.append(tuple(shape for length in lengths for shape in ({0: length}, {0: rows + 1})))
     served = ServedModel(model).eval()
-    with torch.no_grad():
+    with torch.no_grad(), by_torch():
         program = torch.export.export(served, flat(example), dynamic_shapes=tuple(shapes), strict=False)
     program.example_inputs = None  # they would be saved as a pickle
     return program

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from exfm_ray.config import FoundationModelConfig
+from exfm_ray.config import FoundationModelConfig, Precision
 from exfm_ray.data.batches import Batch, day_batches
 from exfm_ray.data.commit import Stopwatch, committed
 from exfm_ray.data.counting import coded
@@ -18,7 +18,9 @@ from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts
 from exfm_ray.data.traffic import Traffic
 from exfm_ray.data.waiting import wait_until_committed
 from exfm_ray.models.build import build_model, seeded
+from exfm_ray.models.compiling import compile_layers
 from exfm_ray.models.model import Model
+from exfm_ray.models.precision import computed_in, multiplied_in
 from exfm_ray.train.checkpoints import latest_state, put_state, save_checkpoint
 from exfm_ray.train.growth import grow
 from exfm_ray.train.optimizers import build_optimizers
@@ -37,15 +39,23 @@ def multi_task_loss(logits: torch.Tensor, labels: torch.Tensor, known: torch.Ten
     return ((losses * known).sum(dim=0) / known.sum(dim=0).clamp(min=1)).sum()
 
 
-def train_batch(model: Model, batch: Batch, optimizers: list[Optimizer], device: torch.device) -> None:
+def train_batch(
+    model: Model,
+    batch: Batch,
+    optimizers: list[Optimizer],
+    device: torch.device,
+    precision: Precision = "float32",
+) -> None:
     """One step of the FM."""
     model.train()
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
     known = ~batch.labels.isnan()
     mask = None if known.all() else known.to(device)
-    loss = multi_task_loss(model(batch.inputs.to(device)), batch.labels.to(device), mask)
-    loss.backward()  # type: ignore[no-untyped-call]
+    with multiplied_in(precision):
+        with computed_in(precision, device):
+            loss = multi_task_loss(model(batch.inputs.to(device)), batch.labels.to(device), mask)
+        loss.backward()  # type: ignore[no-untyped-call]
     for optimizer in optimizers:
         optimizer.step()
 
@@ -71,6 +81,8 @@ def train_foundation_stream(settings: dict[str, Any]) -> None:
         day_done, rows_seen = int(about["day"]), int(about["rows_seen"])
     traffic = coded(experiment, experiment.fm_traffic(), max(day_done, config.train_from_day))
     model = seeded(partial(_build, config, traffic), config.seed, config.name).to(device)
+    if config.optimizer.compile:
+        compile_layers(model)
     optimizers = build_optimizers(config.optimizer, model.dense_parameters(), model.table_parameters())
     if state is not None:
         put_state(state[1], model, optimizers)
@@ -86,7 +98,7 @@ def train_foundation_stream(settings: dict[str, Any]) -> None:
             grow(model, optimizers["tables"], partial(_build, config, traffic), config.seed, config.name, f"day {day}")
         stopwatch, rows = Stopwatch.start(time.process_time), 0
         for batch in day_batches(traffic, day, batch_rows, feedback=feedback):
-            train_batch(model, batch, list(optimizers.values()), device)
+            train_batch(model, batch, list(optimizers.values()), device, config.optimizer.precision)
             rows += len(batch)
         rows_seen += rows
         save_checkpoint(place, day, model, optimizers, {"rows": rows, "rows_seen": rows_seen}, stopwatch)

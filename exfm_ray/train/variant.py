@@ -20,6 +20,7 @@ from exfm_ray.distill.student import Student
 from exfm_ray.errors import DataError
 from exfm_ray.models.answering import answers
 from exfm_ray.models.build import build_model
+from exfm_ray.models.compiling import compile_layers
 from exfm_ray.models.model import Model
 from exfm_ray.train.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from exfm_ray.train.growth import grow
@@ -56,6 +57,8 @@ class Variant:
         """
         self.traffic = traffic
         self.student = Student(self.vm, self.vm.distill, self.method, traffic.schema, self.seed).to(self.device)
+        if self.vm.optimizer.compile:
+            compile_layers(self.student)
         self.optimizers = build_optimizers(
             self.vm.optimizer, self.student.dense_parameters(), self.student.table_parameters()
         )
@@ -103,7 +106,8 @@ class Variant:
         optimizers = list(self.optimizers.values())
         if not self.student.training:  # the walk over all modules is a hundredth of a small model's step
             self.student.train()
-        train_step(self.student, batch.inputs, batch.labels[:, 0], fm_prob, optimizers, self.adapter_optimizer)
+        label, precision = batch.labels[:, 0], self.vm.optimizer.precision
+        train_step(self.student, batch.inputs, label, fm_prob, optimizers, self.adapter_optimizer, precision)
 
     def finish_day(self, day: int, rows: int, positives: int, stopwatch: Stopwatch) -> None:
         """Commit the state after a day of training, and publish what would be served from now on.

@@ -50,6 +50,7 @@ MANY = [
     variant("quick", DcnModel(embedding_dim=4, hidden=(8,)), "kd", optimizer=OptimizerConfig(
         learning_rate=0.01, embedding="adagrad", embedding_learning_rate=0.05, batch_size=256
     )),
+    variant("rounded", DEEP, "ah", optimizer=OptimizerConfig(batch_size=256, precision="bf16")),
     variant("other_batch", FamModel(embedding_dim=4), optimizer=OptimizerConfig(batch_size=100)),
     variant("other_rows", FamModel(embedding_dim=4), domain=1),
 ]  # fmt: skip
