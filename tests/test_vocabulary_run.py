@@ -188,7 +188,8 @@ def test_a_snapshot_answers_with_its_own_vocabulary(finished: Path, days: Path, 
     (side,) = read_rows(Location.of(str(finished / "supervision" / "fm")).day(4), ["fm_click"], 10_000)
     is_first = tables[4][DOMAIN].to_numpy() == 0
     answered = predictor.predict(tables[4].filter(pa.array(is_first)))["fm_click"].to_numpy()
-    assert np.array_equal(answered, side["fm_click"].to_numpy()[is_first])
+    # these rows alone are products of another size than all of them, which may round otherwise
+    np.testing.assert_allclose(answered, side["fm_click"].to_numpy()[is_first], rtol=1e-6)
 
 
 def test_the_future_changes_no_vocabulary(days: Path, tables: dict[int, pa.Table], tmp_path: Path) -> None:
