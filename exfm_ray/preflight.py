@@ -80,7 +80,7 @@ def _check_compiler(recipe: Recipe) -> None:
 
 
 def check_memory(recipe: Recipe, data: Dataset, machine_bytes: int) -> None:
-    """Compare the parameters of all variants of the VMs, which are trained at once, with one machine's memory.
+    """Compare the parameters of each VM, of which a worker trains one at a time at least, with one machine's memory.
 
     Optimizers' states and all else come on top, so that what is told here cannot be mended by luck.
 
@@ -88,57 +88,42 @@ def check_memory(recipe: Recipe, data: Dataset, machine_bytes: int) -> None:
         machine_bytes: of main memory.
 
     Raises:
-        UserError: they do not fit; says the smallest changes with which they do.
+        UserError: those of one do not fit; says the smallest change with which they do.
     """
-    if (needed := memory_needed(recipe, data.schema)) > machine_bytes:
-        mends = memory_mends(recipe, lambda changed: memory_needed(changed, data.schema) <= machine_bytes)
-        raise UserError(
-            f"vms: the parameters of all {len(recipe.variants())} variants (methods, seeds) take "
-            f"{needed / 2**30:.1f} GiB and this machine has {machine_bytes / 2**30:.1f}; "
-            f"{mend_words(mends, 'give the --address of a cluster')}"
-        )
+    for vm in recipe.vms:
+        if (needed := memory_needed(vm, recipe, data.schema)) > machine_bytes:
+            mends = memory_mends(vm, lambda other: memory_needed(other, recipe, data.schema) <= machine_bytes)
+            raise UserError(
+                f"vms.{vm.name}.model: its parameters take {needed / 2**30:.1f} GiB and this machine has "
+                f"{machine_bytes / 2**30:.1f}; {mend_words(mends, 'give the --address of a cluster')}"
+            )
 
 
-def memory_needed(recipe: Recipe, schema: Schema) -> int:
-    """Bytes of the parameters of all variants of the VMs."""
+def memory_needed(vm: VerticalModelConfig, recipe: Recipe, schema: Schema) -> int:
+    """Bytes of a VM's parameters."""
     counted = recipe.vocabulary  # whose tables are as small as can be, since nobody knows yet how large they become
     inputs = (schema if counted is None else schema.counted(but=counted.hashed)).for_vm()
-    parameters = {vm.name: _meta_model(vm.model, inputs, tasks=1).parameter_count() for vm in recipe.vms}
-    return sum(parameters[variant.vm.name] for variant in recipe.variants()) * BYTES_PER_PARAMETER
+    return _meta_model(vm.model, inputs, tasks=1).parameter_count() * BYTES_PER_PARAMETER
 
 
-def memory_mends(recipe: Recipe, fits: Callable[[Recipe], bool]) -> Iterator[Mend]:
-    """For each field that makes for fewer or smaller models, the most of it with which they fit, if any.
+def memory_mends(vm: VerticalModelConfig, fits: Callable[[VerticalModelConfig], bool]) -> Iterator[Mend]:
+    """The largest width of embeddings with which a VM fits, if any.
 
     Args:
-        fits: whether the variants of a recipe fit.
+        fits: whether a VM does.
     """
-    for field, values in (("seeds", recipe.seeds), ("methods", recipe.methods)):
-        fewer = [values[:count] for count in range(len(values) - 1, 0, -1)]
-        value = first_fit(fewer, lambda value, field=field: fits(recipe.model_copy(update={field: value})))  # type: ignore[misc]
-        if value is not None:
-            yield Mend(field, value)
-    for vm in recipe.vms:
-        smaller = range(vm.model.embedding_dim - 1, 0, -1)
-        dim = first_fit(smaller, lambda dim, name=vm.name: _fits_with(recipe, name, dim, fits))  # type: ignore[misc]
-        if dim is not None:
-            yield Mend(f"vms.{vm.name}.model.embedding_dim", dim)
+    smaller = range(vm.model.embedding_dim - 1, 0, -1)
+    dim = first_fit(smaller, lambda dim: _fits_with(vm, dim, fits))
+    if dim is not None:
+        yield Mend(f"vms.{vm.name}.model.embedding_dim", dim)
 
 
-def _fits_with(recipe: Recipe, name: str, dim: int, fits: Callable[[Recipe], bool]) -> bool:
-    """Whether a recipe fits once a VM has another width of embeddings; none does that the model does not allow."""
+def _fits_with(vm: VerticalModelConfig, dim: int, fits: Callable[[VerticalModelConfig], bool]) -> bool:
+    """Whether a VM fits with another width of embeddings; none does that the model does not allow."""
     try:
-        return fits(_with_embedding(recipe, name, dim))
+        return fits(vm.model_copy(update={"model": vm.model.model_copy(update={"embedding_dim": dim})}))
     except ValueError:
         return False
-
-
-def _with_embedding(recipe: Recipe, name: str, dim: int) -> Recipe:
-    vms = tuple(
-        vm.model_copy(update={"model": vm.model.model_copy(update={"embedding_dim": dim})}) if vm.name == name else vm
-        for vm in recipe.vms
-    )
-    return recipe.model_copy(update={"vms": vms})
 
 
 def _check_vm(where: str, vm: VerticalModelConfig, data: Dataset) -> None:

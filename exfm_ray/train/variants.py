@@ -17,7 +17,8 @@ from exfm_ray.data.commit import committed
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.traffic import Traffic
 from exfm_ray.data.waiting import WAIT_MEND
-from exfm_ray.train.kept_passes import KeptPasses
+from exfm_ray.models.build import build_model
+from exfm_ray.train.kept_passes import GIB, KeptPasses
 from exfm_ray.train.share_out import READING, share_out
 from exfm_ray.train.work_queue import Turn, WorkQueue
 from exfm_ray.waits import in_vain, pause
@@ -29,6 +30,8 @@ Group = list[VariantConfig]
 
 MOST_VARIANTS = 8
 """of a group; reading the rows is then a thirtieth of its work, and more would only need more memory"""
+BYTES_PER_TRAINED_PARAMETER = 12
+"""itself and two states of lazy Adam, which has most"""
 PAUSE_SECONDS = 0.1
 
 
@@ -72,8 +75,20 @@ def grouped(experiment: Experiment, variants: Sequence[VariantConfig], workers: 
     for share in share_out([len(members) for members in passes], workers):
         for index in dict.fromkeys(index for index, _ in share):
             members = [passes[index][member] for of, member in share if of == index]
-            groups += [members[start : start + MOST_VARIANTS] for start in range(0, len(members), MOST_VARIANTS)]
+            most = most_together(experiment, members)
+            groups += [members[start : start + most] for start in range(0, len(members), most)]
     return groups
+
+
+def most_together(experiment: Experiment, variants: Sequence[VariantConfig]) -> int:
+    """How many of some variants a worker has room for in the memory that the recipe gives it; one in any case."""
+    with torch.device("meta"):  # which computes shapes and allocates nothing
+        parameters = max(
+            build_model(vm.model, experiment.vm_traffic(vm).schema, tasks=1).parameter_count()
+            for vm in {variant.vm.name: variant.vm for variant in variants}.values()
+        )
+    room = experiment.recipe.resources.kept_gib * GIB / (parameters * BYTES_PER_TRAINED_PARAMETER)
+    return max(1, min(MOST_VARIANTS, int(room)))
 
 
 def costs(groups: Sequence[Group]) -> list[float]:

@@ -147,6 +147,9 @@ def test_groups_are_no_larger_than_memory_should_hold(supervised: Experiment) ->
     members = [variant("fam", FamModel(embedding_dim=4), seed=seed) for seed in range(20)]
     groups = grouped(supervised, [*members, MANY[-1]], 2)
     assert max(map(len, groups)) == MOST_VARIANTS
+    tight = supervised.recipe.resources.model_copy(update={"kept_gib": 0})
+    recipe = supervised.recipe.model_copy(update={"resources": tight})
+    assert {len(group) for group in grouped(supervised.model_copy(update={"recipe": recipe}), members, 2)} == {1}
     assert len({len(group) for group in groups}) > 1
     assert sorted(one.seed for group in groups for one in group if one.vm.name == "fam") == list(range(20))
 
