@@ -76,7 +76,9 @@ def test_work_lies_in_the_store_and_the_numbers_are_those_of_a_run_of_its_own(fi
     assert run(full(), tmp_path / "alone", None) == (first / "run" / "results.jsonl").read_bytes()
     assert counted(first / "store") == {"days": 4, "vocabulary": 1, "feedback": 3, "fm": 3, "supervision": 3}
     kept = {place.name for place in (first / "run").iterdir()} - {"logs", "pointer"}
-    assert kept == {".lock", "checkpoints", "recipe.yaml", "report", "results", "results.jsonl", "snapshots"}
+    assert kept == {
+        ".lock", "checkpoints", "commands", "recipe.yaml", "report", "results", "results.jsonl", "snapshots", "starts"
+    }  # fmt: skip
     assert not (first / "run" / "snapshots" / "fm").exists()
 
 
@@ -126,13 +128,19 @@ def test_who_made_what_is_told_and_what_was_there_is_told_apart(first: Path, sto
     longer["data"]["days"] = 5
     run(longer, tmp_path / "run", store)
     page = (tmp_path / "run" / "report" / "index.html").read_text()
-    # 4 days, 3 joined, 3 of the FM and 3 of supervision were there, of 3,000 rows each but those that no VM reads
-    assert "13 pieces of work over 39,000 rows, which took those who made them" in page
+    # 4 days, their ids, 3 joined, 3 of the FM and 3 of supervision were there, of 3,000 rows each but those no VM reads
+    assert "14 pieces of work over 39,000 rows, which took those who made them" in page
     own, reused = (tables(part) for part in page.split("<h3>Reused</h3>"))
     assert own["FM training"] == "1"
     assert own["FM supervision"] == "1"
-    assert own["VM training and evaluation"] == "6"
-    assert reused == {"Data preparation": "4", "Feedback join": "3", "FM training": "3", "FM supervision": "3"}
+    assert own["VM evaluation"] == "6"
+    assert reused == {
+        "Data preparation": "4",
+        "Counting of ids": "1",
+        "Feedback join": "3",
+        "FM training": "3",
+        "FM supervision": "3",
+    }
 
 
 def tables(page: str) -> dict[str, str]:

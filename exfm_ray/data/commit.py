@@ -4,13 +4,14 @@ A directory exists when its `manifest.json` exists. The manifest is written last
 the directory's files with their sizes and checksums. Files that no manifest lists are leftovers of a process that died
 or of one that still works on the same thing: a worker that was cut off from its cluster, or another run in a store.
 They are ignored, and swept once there is a manifest: then no commit but that one can happen any more. An object store
-cannot tell who commits first, so there they stay.
+cannot tell who commits first, so there they stay in what several runs may write, below the `key=…` of a store.
 """
 
 import errno
 import hashlib
 import json
 import os
+import re
 import socket
 import time
 import uuid
@@ -25,6 +26,8 @@ from exfm_ray.data.location import Location
 from exfm_ray.errors import DataError
 
 MANIFEST = "manifest.json"
+SHARED = re.compile(r"/key=[0-9a-f]{64}(/|$|\?)")
+"""in the path of a directory that several runs may write"""
 CHUNK_BYTES = 8 * 1024 * 1024
 """of a file are in memory at a time while it is checked; an object store is asked once for each"""
 MEND = "delete that directory and start the command that made it again, which makes anew what it needs"
@@ -172,7 +175,7 @@ def require(directory: Location) -> Manifest:
 
 def sweep(directory: Location) -> None:
     """Delete the files of a committed directory that its manifest does not list, unless another one may replace it."""
-    if not directory.is_local:
+    if not directory.is_local and SHARED.search(directory.uri) is not None:
         return
     kept = {MANIFEST, *(file.name for file in require(directory).files)}
     for child in directory.children():

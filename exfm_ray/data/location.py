@@ -110,14 +110,16 @@ class Location:
     def write_first(self, content: bytes) -> bool:
         """Put the whole file at once where there is none; of several writers one succeeds.
 
-        An object store, or a file system without links, cannot tell who is first: there the last one wins.
+        An object store, or a file system without links, cannot tell which of two at the same moment is first: there
+        the last one wins.
 
         Returns:
             whether this writer was first.
         """
         if not self.is_local:
-            self.write(content)
-            return True
+            if is_first := not self.is_file():
+                self.write(content)
+            return is_first
         staged = self._staged(content)
         try:
             os.link(staged, self.uri)

@@ -1,7 +1,7 @@
 """What ran where and how long, read from the manifests and outcome files of a run directory."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from exfm_ray.config import Recipe
@@ -88,7 +88,8 @@ def read_work(run: RunDirectory, results: Results) -> tuple[DayOfWork, ...]:
     fm = recipe.fm.name
     pieces = _stored("data", run, "days", run.days)
     rows_of_day = {piece.day: piece.rows for piece in pieces}
-    pieces += _stored("vocabulary", run, "vocabulary", run.vocabulary)
+    counts = _stored("vocabulary", run, "vocabulary", run.vocabulary)
+    pieces += [replace(count, rows=None) for count in counts]  # what it holds are ids
     pieces += _stored("feedback", run, "feedback", run.feedback)
     for snapshot in _stored("fm", run, "fm", run.snapshots_of(fm)):
         pieces.append(DayOfWork("fm", snapshot.day, rows_of_day.get(snapshot.day), snapshot.made))
