@@ -14,8 +14,6 @@ from exfm_ray.errors import UserError
 Kind = TypeVar("Kind", bound=BaseModel)
 
 LARGEST_RECIPE_BYTES = 10 * 2**20
-CHOSEN_FILE = "chosen.json"
-"""in a study's directory"""
 
 
 def read_recipe(path: str, edits: Sequence[str] = ()) -> Recipe:
@@ -157,10 +155,11 @@ def apply_chosen(content: dict[str, Any], study: str) -> None:
         UserError: the directory holds no chosen point, or none for the recipe's VMs.
     """
     from exfm_ray.data.location import Location  # imports pyarrow, and most recipes are wrong or right without it
+    from exfm_ray.data.run_directory import RunDirectory
 
-    file = Location.of(study) / CHOSEN_FILE
+    file = RunDirectory(Location.of(study)).chosen_file
     if not file.is_file():
-        raise UserError(f"--set-from: {study} has no {CHOSEN_FILE}; name the directory of a study that has ended")
+        raise UserError(f"--set-from: {study} has no {file.name}; name the directory of a study that has ended")
     try:
         chosen = Chosen.model_validate_json(file.read())
     except ValidationError as error:

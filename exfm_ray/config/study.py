@@ -93,13 +93,14 @@ class SpaceConfig(Section):
                 raise ValueError(f"{name}: changes nothing for {', '.join(self.method)}; add {needed} to method")
         return self
 
+    def values(self, name: str) -> tuple[float, ...]:
+        """The choices of a dimension that is searched, or the ends of its range."""
+        dimension: Range | Choices | tuple[int, ...] = getattr(self, name)
+        return dimension if isinstance(dimension, tuple) else dimension.values()
+
     def searched(self) -> tuple[str, ...]:
         """Names of the dimensions that have more than one value, but for the method."""
         return tuple(name for name in DIMENSIONS if getattr(self, name) is not None)
-
-
-def _points(dimension: Range | Choices | tuple[int, ...]) -> tuple[float, ...]:
-    return dimension if isinstance(dimension, tuple) else dimension.values()
 
 
 DIMENSIONS = (*SCALES, "head_width", "adapter_width", "adapter_learning_rate")
@@ -212,7 +213,7 @@ class StudyConfig(Section):
         """As many as asked for; of a grid no more than it has points."""
         if self.sampler.type != "grid":
             return self.trials
-        counts: list[int] = [len(_points(getattr(self.space, name))) for name in self.space.searched()]
+        counts: list[int] = [len(self.space.values(name)) for name in self.space.searched()]
         points = int(prod(counts) ** (len(self.searched_vms) if self.per_vm else 1))
         return min(self.trials, points)
 

@@ -8,10 +8,10 @@ import optuna.visualization as optuna_figures
 import plotly.graph_objects as go
 
 from exfm_ray.config import StudyConfig
+from exfm_ray.config.study import SCALES
 from exfm_ray.report.figures import INK, Drawing, drawing, new_figure
 from exfm_ray.report.study_trials import TrialLine, as_study
 
-SCALES = ("label_scale", "grad_scale", "loss_weight")
 FEWEST_TRIALS = 4
 """for an importance to mean anything"""
 

@@ -33,28 +33,33 @@ def sampler_of(study: StudyConfig, trials: int) -> BaseSampler:
     Args:
         trials: that the study has already.
     """
-    config, seed = study.sampler, study.sampler.seed + trials
+    with warnings.catch_warnings():  # groups are experimental, and constraints change their form with Optuna 7
+        for category in (ExperimentalWarning, FutureWarning):
+            warnings.simplefilter("ignore", category)
+        return _sampler(study, study.sampler.seed + trials)
+
+
+def _sampler(study: StudyConfig, seed: int) -> BaseSampler:
+    config = study.sampler
     constraints = None if study.objective.calibration_within is None else violations
     if config.type == "random":
         return RandomSampler(seed)
     if config.type == "grid":
         prefixes = [f"{vm}." for vm in study.searched_vms] if study.per_vm else [""]
-        space = {f"{prefix}{name}": _values(study, name) for prefix in prefixes for name in study.space.searched()}
+        space = {f"{prefix}{name}": study.space.values(name) for prefix in prefixes for name in study.space.searched()}
         return AskedGrid(space, config.seed)
     if config.type == "gp":
         return GPSampler(seed=seed, n_startup_trials=config.startup_trials, constraints_func=constraints)
     if config.type == "nsga2":
         return NSGAIISampler(seed=seed, constraints_func=constraints)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return TPESampler(
-            seed=seed,
-            multivariate=True,
-            group=True,
-            constant_liar=True,
-            n_startup_trials=config.startup_trials,
-            constraints_func=constraints,
-        )
+    return TPESampler(
+        seed=seed,
+        multivariate=True,
+        group=True,
+        constant_liar=True,
+        n_startup_trials=config.startup_trials,
+        constraints_func=constraints,
+    )
 
 
 class AskedGrid(GridSampler):
@@ -62,11 +67,6 @@ class AskedGrid(GridSampler):
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         pass
-
-
-def _values(study: StudyConfig, name: str) -> tuple[float, ...]:
-    dimension = getattr(study.space, name)
-    return dimension if isinstance(dimension, tuple) else dimension.values()
 
 
 def pruner_of(study: StudyConfig) -> BasePruner:

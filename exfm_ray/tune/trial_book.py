@@ -75,7 +75,9 @@ class TrialBook:
     def begin(self) -> OpenTrial | None:
         """A trial that was left open, or a new one; None where the study has all that it shall have."""
         if self._left_open:
-            return self._opened(Trial(self.study, self._left_open.pop(0)._trial_id))
+            left = self._left_open.pop(0)
+            self.study.sampler = sampler_of(self.config, left.number)  # what was not drawn yet, and constraints
+            return self._opened(Trial(self.study, left._trial_id))
         self._let_orphans_go()
         if len(self.ended()) + len(self._running()) >= self.trials:
             return None

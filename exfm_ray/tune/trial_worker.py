@@ -44,7 +44,6 @@ class TrialWorker:
 
     def forget(self, variants: list[dict[str, Any]]) -> None:
         """Delete checkpoints and snapshots of variants whose trials have ended; their results stay."""
-        self._passes = []
         for variant in map(VariantConfig.model_validate, variants):
             name = variant_name(variant.vm.name, variant.method, variant.seed)
             self._experiment.run.checkpoints(name).delete()

@@ -6,6 +6,7 @@ import pytest
 from optuna.trial import TrialState
 
 from exfm_ray.tune import trial_book
+from exfm_ray.tune.chosen import choose
 from exfm_ray.tune.scores import Instance
 from exfm_ray.tune.trial_book import OpenTrial, TrialBook, open_study
 from tests.tune.studies import study_config
@@ -42,6 +43,20 @@ def test_a_driver_goes_on_with_what_it_left_open_and_with_nothing_else(tmp_path:
     again = book(tmp_path).begin()
     assert again is not None
     assert (again.number, again.settings) == (opened.number, opened.settings)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_what_is_beyond_the_calibration_is_not_chosen_also_where_it_was_left_open(tmp_path: Path, sampler: str) -> None:
+    changes = {"objective": {"calibration_within": 0.2}, "sampler": {"type": sampler}}
+    assert book(tmp_path, **changes).begin() is not None
+    again = book(tmp_path, **changes)
+    for ne, calibration in ((0.5, 1.5), (0.9, 1.1)):
+        opened = again.begin()
+        assert opened is not None
+        lived(again, opened, ne, calibration)
+    assert choose(again.study, again.config).trial == 1
+    if sampler == "tpe":  # which is told, so that it proposes others
+        assert [trial.number for trial in again.study.best_trials] == [1]
 
 
 def test_drivers_that_share_a_study_do_not_begin_more_than_it_shall_have(tmp_path: Path) -> None:
