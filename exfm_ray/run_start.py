@@ -90,8 +90,8 @@ def claim_run(
         return
     held = run.resolved()
     for section, value in content["recipe"].items():
-        if difference := _difference(section, held["recipe"].get(section), value):
-            raise UserError(f"--out: {run.root} holds another run: {difference}; name another directory, or delete it")
+        if found := difference(section, held["recipe"].get(section), value):
+            raise UserError(f"--out: {run.root} holds another run: {found}; name another directory, or delete it")
     if held["prepared"] != content["prepared"]:
         raise UserError(f"--out: {run.root} used the days at {held['prepared']}, not {content['prepared']}")
     _check_store(run, run.stored, stored)
@@ -114,16 +114,20 @@ def _check_store(run: RunDirectory, held: Stored | None, now: Stored | None) -> 
         )
 
 
-def _difference(path: str, held: Any, now: Any) -> str | None:
-    """The first place where two plain values differ and it matters, in words."""
+def difference(path: str, held: Any, now: Any) -> str | None:
+    """The first place where two plain values differ and it matters, in words.
+
+    Args:
+        path: of the values in a recipe or a study.
+    """
     if path in NOT_IN_RESULTS or path in OF_A_STUDY:
         return None
     if isinstance(held, dict) and isinstance(now, dict):
         fields = [*held, *(name for name in now if name not in held)]
-        found = (_difference(f"{path}.{name}", held.get(name), now.get(name)) for name in fields)
-        return next((difference for difference in found if difference), None)
+        found = (difference(f"{path}.{name}", held.get(name), now.get(name)) for name in fields)
+        return next((one for one in found if one), None)
     if isinstance(held, list) and isinstance(now, list) and len(held) == len(now):
         pairs = zip(held, now, strict=True)
-        found = (_difference(f"{path}.{index}", *pair) for index, pair in enumerate(pairs))
-        return next((difference for difference in found if difference), None)
+        found = (difference(f"{path}.{index}", *pair) for index, pair in enumerate(pairs))
+        return next((one for one in found if one), None)
     return None if held == now else f"its {path} is {held!r}, not {now!r}"

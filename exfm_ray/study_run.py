@@ -6,6 +6,8 @@ chosen point is then trained from the recipe's seeds over all days, beside its c
 
 import json
 import time
+import uuid
+from functools import partial
 
 import optuna
 from optuna.study import Study
@@ -21,15 +23,18 @@ from exfm_ray.data.run_directory import RunDirectory, read_outcome
 from exfm_ray.errors import UserError
 from exfm_ray.preflight import check_memory, check_recipe
 from exfm_ray.quiet import quieten
-from exfm_ray.run_start import claim_run, holding
+from exfm_ray.run_start import claim_run, difference, holding
 from exfm_ray.sharing import sharing_of
 from exfm_ray.simulation import check_doors, simulate_on
 from exfm_ray.tune.chosen import choose
+from exfm_ray.tune.drivers import giving_signs, wait_for_others
 from exfm_ray.tune.search import search
 from exfm_ray.tune.trial_book import TrialBook, open_study
 from exfm_ray.tune.worker_pool import worker_pool
 
 STUDY_FILE = "study.db"
+SETTINGS = "settings"
+"""an attribute of a study: what it searches, as plain values"""
 
 
 def run_study(
@@ -67,10 +72,14 @@ def run_study(
         quieten(logs)
         workers = 1 if controls.resources.mode == "local" else cluster.fleet_workers(controls, logs)
         study = open_study(config, held_in)
-        book = TrialBook(study, config, run.root.uri, config.wanted_trials)
+        claim_storage(study, config)
+        driver = driver_of(run)
+        book = TrialBook(study, config, driver, config.wanted_trials)
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        with worker_pool(experiment, workers) as pool:
-            search(config, experiment, book, pool, deadline, lambda line: console.print(line, highlight=False))
+        tell = partial(console.print, highlight=False, soft_wrap=True)
+        with worker_pool(experiment, workers) as pool, giving_signs(study, driver):
+            search(config, experiment, book, pool, deadline, tell)
+        wait_for_others(study, driver, deadline, tell)
         write_trials(study, run)
         chosen = choose(study, config)
         train_chosen(config, chosen, experiment, workers)
@@ -88,6 +97,31 @@ def check_study(config: StudyConfig, data: Dataset) -> None:
             f"choose_through_day: {config.choose_through_day} leaves none of the {data.days} days to report what was "
             f"chosen; at most {data.days - 1} is allowed, or add days"
         )
+
+
+def claim_storage(study: Study, config: StudyConfig) -> None:
+    """Note in a study's storage what it searches, or check that drivers who were there before search the same.
+
+    Raises:
+        UserError: they do not.
+    """
+    now = config.model_dump(mode="json")
+    held = study.user_attrs.get(SETTINGS)
+    if held is None:
+        study.set_user_attr(SETTINGS, now)
+        return
+    for section, value in now.items():
+        if found := difference(section, held.get(section), value):
+            raise UserError(f"--storage: holds another study {config.name!r}: {found}; give this one another name")
+
+
+def driver_of(run: RunDirectory) -> str:
+    """The name of the driver that works in a directory, the same when it is started again.
+
+    Directories on two machines may have one path, so that the path alone does not tell.
+    """
+    run.driver_file.write_first(uuid.uuid4().hex[:12].encode())
+    return f"{run.root} ({run.driver_file.read().decode()})"
 
 
 def study_storage(url: str | None, run: RunDirectory) -> str:
@@ -140,6 +174,7 @@ def trial_line(trial: FrozenTrial) -> dict[str, object]:
             name: json.loads(optuna.distributions.distribution_to_json(found))
             for name, found in trial.distributions.items()
         },
+        "violations": list(trial.constraints.values()),
         "intermediate": {str(step): value for step, value in sorted(trial.intermediate_values.items())},
         **attributes,
     }

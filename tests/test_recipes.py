@@ -68,6 +68,6 @@ def test_a_taught_cascade_shows_better_ads(tmp_path: Path) -> None:
 @pytest.mark.ray
 def test_real_logs_twice_give_the_same_bytes(kuairand_path: Path, tmp_path: Path) -> None:
     path = f"data.path={kuairand_path}"
-    results("kuairand.yaml", tmp_path / "one", path)
-    results("kuairand.yaml", tmp_path / "two", path)
+    results("kuairand.yaml", tmp_path / "one", path, "seeds=[0]")
+    results("kuairand.yaml", tmp_path / "two", path, "seeds=[0]")
     assert (tmp_path / "one" / "results.jsonl").read_bytes() == (tmp_path / "two" / "results.jsonl").read_bytes()

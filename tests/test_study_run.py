@@ -11,8 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import optuna
 import psutil
 import pytest
+import sqlalchemy.exc
 import yaml
 
 from exfm_ray.recipe import read_study
@@ -144,6 +146,52 @@ def test_killed_at_random_and_started_again_counts_every_trial_once(finished: Pa
     assert trials == trials_of(finished / "out")
 
 
+@pytest.mark.slow
+def test_two_commands_share_a_study_and_one_is_killed_on_the_way(tmp_path: Path) -> None:
+    """Every trial is one driver's and there once, both take part, and both choose the same point."""
+    url = f"sqlite:///{tmp_path}/shared.db"
+    study = written(tmp_path, at_once=2, choose_seeds=[0])
+    one, two = tmp_path / "one", tmp_path / "two"
+    command = [sys.executable, "-m", "exfm_ray.cli", "tune", str(study), "--storage", url, "--trials", "12", "--out"]
+
+    def started(out: Path) -> "subprocess.Popen[str]":
+        return subprocess.Popen([*command, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    killed = started(one)
+    wait_for_a_trial_of(one, url, killed)
+    killed.kill()
+    killed.wait()
+    second = started(two)
+    wait_for_a_trial_of(two, url, second)
+    for process in (started(one), second):
+        _, errors = process.communicate(timeout=400)
+        assert process.returncode == 0, errors
+    trials = optuna.load_study(study_name="study", storage=url).get_trials()
+    assert [(trial.number, trial.state.name) for trial in trials] == [(number, "COMPLETE") for number in range(12)]
+    assert {trial.user_attrs["driver"].split()[0] for trial in trials} == {str(one), str(two)}
+    assert trials_of(one) == trials_of(two)
+    assert (one / "chosen.json").read_bytes() == (two / "chosen.json").read_bytes()
+
+
+def wait_for_a_trial_of(out: Path, url: str, process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 240
+    while process.poll() is None:
+        with suppress(KeyError, sqlalchemy.exc.OperationalError):  # there is no study, or not even its tables, yet
+            trials = optuna.load_study(study_name="study", storage=url).get_trials(deepcopy=False)
+            if any(trial.user_attrs.get("driver", "").startswith(f"{out} ") for trial in trials):
+                return
+        assert time.monotonic() < deadline, f"no trial of {out} has begun"
+        time.sleep(0.05)
+
+
+def test_a_storage_that_holds_another_study_of_the_name_is_refused(tmp_path: Path) -> None:
+    shared = ("--storage", f"sqlite:///{tmp_path}/shared.db", "--trials", "2")
+    tuned(written(tmp_path), tmp_path / "one", *shared)
+    result = exfm("tune", str(written(tmp_path, choose_seeds=[5])), "--out", str(tmp_path / "two"), *shared)
+    assert result.exit_code == 2
+    assert "--storage: holds another study 'study': its choose_seeds is [0, 1], not [5]" in result.stderr
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 def test_driver_and_workers_killed_ten_times_on_ray_leave_the_trials_of_one_process(
@@ -229,7 +277,7 @@ def test_a_mistake_is_told_in_one_line_and_nothing_is_written(tmp_path: Path, ed
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["figure10", "figure11", "figure12"])
+@pytest.mark.parametrize("name", ["figure10", "figure11", "figure12", "kuairand"])
 def test_the_studies_that_come_with_the_project_try_the_default_first(name: str) -> None:
     study = read_study(str(Path(__file__).parents[1] / f"tuning/{name}.yaml"))
     assert set(study.points[0].values()) == {1.0}

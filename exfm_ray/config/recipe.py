@@ -72,6 +72,9 @@ class DistillConfig(Section):
     grad_scale: float = Field(default=1.0, ge=0, description="beta, GS: of the gradient from distillation head to x")
     loss_weight: float = Field(default=1.0, ge=0, description="w, LW: of the distillation loss")
     head_hidden: tuple[Width, ...] = Field(default=(16,), description="hidden layers of each distillation head")
+    head_learning_rate: Positive | None = Field(
+        default=None, description="of the distillation heads; left out: as of the VM's other dense parameters"
+    )
     adapter: AdapterConfig = AdapterConfig()
 
 

@@ -73,12 +73,13 @@ class SpaceConfig(Section):
     grad_scale: Dimension | None = None
     loss_weight: Dimension | None = None
     head_width: tuple[Width, ...] | None = Field(default=None, min_length=1, description="of one hidden layer")
+    head_learning_rate: Dimension | None = None
     adapter_width: tuple[Width, ...] | None = Field(default=None, min_length=1, description="of one hidden layer")
     adapter_learning_rate: Dimension | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for name in SCALES:
+        for name in (*SCALES, "head_learning_rate"):
             _allowed(name, getattr(self, name), DistillConfig)
         _allowed("adapter_learning_rate", self.adapter_learning_rate, AdapterConfig, "learning_rate")
         if "none" in self.method:
@@ -103,7 +104,7 @@ class SpaceConfig(Section):
         return tuple(name for name in DIMENSIONS if getattr(self, name) is not None)
 
 
-DIMENSIONS = (*SCALES, "head_width", "adapter_width", "adapter_learning_rate")
+DIMENSIONS = (*SCALES, "head_width", "head_learning_rate", "adapter_width", "adapter_learning_rate")
 
 
 def applies(dimension: str, method: Method) -> bool:

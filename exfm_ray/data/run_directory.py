@@ -176,6 +176,11 @@ class RunDirectory:
         """Of a study: the point that it chose, as `exfm run --set-from` takes it."""
         return self.root / "chosen.json"
 
+    @property
+    def driver_file(self) -> Location:
+        """Of a study: what tells it from others that share its trials."""
+        return self.root / "driver.txt"
+
     def recipe(self) -> Recipe:
         return Recipe.model_validate(self.resolved()["recipe"])
 

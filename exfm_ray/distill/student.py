@@ -1,5 +1,7 @@
 """A VM in training: the served model, with what its method adds for the time of training only."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -36,8 +38,18 @@ class Student(nn.Module):
 
     def dense_parameters(self) -> list[nn.Parameter]:
         """Everything that the VM's loss trains, but for the embedding tables."""
+        return [*self.model.dense_parameters(), *self._head_parameters()]
+
+    def dense_groups(self) -> list[dict[str, Any]]:
+        """The dense parameters as a torch optimizer takes them, the distillation heads at their own learning rate."""
+        rate, heads = self.distill.head_learning_rate, self._head_parameters()
+        if rate is None or not heads:
+            return [{"params": self.dense_parameters()}]
+        return [{"params": self.model.dense_parameters()}, {"params": heads, "lr": rate}]
+
+    def _head_parameters(self) -> list[nn.Parameter]:
         heads = [head for head in (self.distillation_head, self.adapted_head) if head is not None]
-        return [*self.model.dense_parameters(), *(p for head in heads for p in head.parameters())]
+        return [parameter for head in heads for parameter in head.parameters()]
 
     def table_parameters(self) -> list[nn.Parameter]:
         return self.model.table_parameters()

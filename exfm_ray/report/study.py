@@ -100,7 +100,7 @@ def best_trials(trials: Sequence[TrialLine]) -> list[TrialLine]:
 def point_words(study: StudyConfig, distill: Mapping[str, Any]) -> str:
     """The searched settings of a point, in words."""
     values = {
-        **{name: distill[name] for name in ("label_scale", "grad_scale", "loss_weight")},
+        **{name: distill[name] for name in ("label_scale", "grad_scale", "loss_weight", "head_learning_rate")},
         "head_width": distill["head_hidden"],
         "adapter_width": distill["adapter"]["hidden"],
         "adapter_learning_rate": distill["adapter"]["learning_rate"],

@@ -1,6 +1,7 @@
 """From a recipe's optimizer section to torch optimizers."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,11 +18,15 @@ TABLE_OPTIMIZERS: dict[str, type[TouchedRowsOptimizer]] = {
 
 
 def build_optimizers(
-    config: OptimizerConfig, dense: Iterable[nn.Parameter], tables: Iterable[nn.Parameter]
+    config: OptimizerConfig, dense: Iterable[nn.Parameter] | Iterable[dict[str, Any]], tables: Iterable[nn.Parameter]
 ) -> dict[str, Optimizer]:
-    """Fused Adam for dense parameters; tables are updated only in the rows that a batch touches."""
+    """Fused Adam for dense parameters; tables are updated only in the rows that a batch touches.
+
+    Args:
+        dense: parameters, or groups of them with settings of their own, as torch's optimizers take them.
+    """
     return {
-        "dense": torch.optim.Adam(list(dense), lr=config.learning_rate, fused=True),
+        "dense": torch.optim.Adam(dense, lr=config.learning_rate, fused=True),
         "tables": TABLE_OPTIMIZERS[config.embedding](tables, config.table_rate),
     }
 

@@ -60,7 +60,7 @@ class Variant:
         if self.vm.optimizer.compile:
             compile_layers(self.student)
         self.optimizers = build_optimizers(
-            self.vm.optimizer, self.student.dense_parameters(), self.student.table_parameters()
+            self.vm.optimizer, self.student.dense_groups(), self.student.table_parameters()
         )
         self.adapter_optimizer: Optimizer | None = None
         if self.student.adapter is not None:

@@ -6,7 +6,6 @@ from optuna.trial import Trial, TrialState
 from exfm_ray.config import Chosen, ChosenSetting, StudyConfig
 from exfm_ray.errors import UserError
 from exfm_ray.tune.point import settings_of
-from exfm_ray.tune.sampling import violations
 
 
 def choose(study: Study, config: StudyConfig) -> Chosen:
@@ -18,7 +17,7 @@ def choose(study: Study, config: StudyConfig) -> Chosen:
         UserError: no trial is complete, or none within the calibration that is allowed.
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    allowed = [trial for trial in complete if all(value <= 0 for value in violations(trial))]
+    allowed = [trial for trial in complete if all(value <= 0 for value in trial.constraints.values())]
     if not allowed:
         within = config.objective.calibration_within
         reason = f"within objective.calibration_within {within:g}" if within is not None else "with an NE"

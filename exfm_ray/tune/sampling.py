@@ -12,16 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from exfm_ray.config import StudyConfig
 
-VIOLATIONS = "violations"
-"""a trial's attribute: how far each of its VMs is beyond the calibration that is allowed; at most 0 is within it"""
 LEAST_INSTANCES = 2
 """days times seeds before a trial may end"""
-
-
-def violations(trial: FrozenTrial) -> Sequence[float]:
-    """What Optuna calls constraints: a trial is feasible where none is positive."""
-    found: Sequence[float] = trial.user_attrs[VIOLATIONS]
-    return found
 
 
 def sampler_of(study: StudyConfig, trials: int) -> BaseSampler:
@@ -33,15 +25,13 @@ def sampler_of(study: StudyConfig, trials: int) -> BaseSampler:
     Args:
         trials: that the study has already.
     """
-    with warnings.catch_warnings():  # groups are experimental, and constraints change their form with Optuna 7
-        for category in (ExperimentalWarning, FutureWarning):
-            warnings.simplefilter("ignore", category)
+    with warnings.catch_warnings():  # groups are experimental
+        warnings.simplefilter("ignore", ExperimentalWarning)
         return _sampler(study, study.sampler.seed + trials)
 
 
 def _sampler(study: StudyConfig, seed: int) -> BaseSampler:
     config = study.sampler
-    constraints = None if study.objective.calibration_within is None else violations
     if config.type == "random":
         return RandomSampler(seed)
     if config.type == "grid":
@@ -49,16 +39,15 @@ def _sampler(study: StudyConfig, seed: int) -> BaseSampler:
         space = {f"{prefix}{name}": study.space.values(name) for prefix in prefixes for name in study.space.searched()}
         return AskedGrid(space, config.seed)
     if config.type == "gp":
-        return GPSampler(seed=seed, n_startup_trials=config.startup_trials, constraints_func=constraints)
+        return GPSampler(seed=seed, n_startup_trials=config.startup_trials)
     if config.type == "nsga2":
-        return NSGAIISampler(seed=seed, constraints_func=constraints)
+        return NSGAIISampler(seed=seed)
     return TPESampler(
         seed=seed,
         multivariate=True,
         group=True,
         constant_liar=True,
         n_startup_trials=config.startup_trials,
-        constraints_func=constraints,
     )
 
 

@@ -9,12 +9,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from exfm_ray.config import StudyConfig, VariantConfig
+from exfm_ray.tune.drivers import DRIVER
 from exfm_ray.tune.point import Setting, settings_of, variants_of
-from exfm_ray.tune.sampling import VIOLATIONS, pruner_of, sampler_of
+from exfm_ray.tune.sampling import pruner_of, sampler_of
 from exfm_ray.tune.scores import Instance, Score
 
-DRIVER = "driver"
-"""a trial's attribute: the run directory that trains it"""
 ORPHANED_SECONDS = 60.0
 """A trial that nobody has claimed by then is of a driver that died between asking and claiming."""
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -76,7 +75,7 @@ class TrialBook:
         """A trial that was left open, or a new one; None where the study has all that it shall have."""
         if self._left_open:
             left = self._left_open.pop(0)
-            self.study.sampler = sampler_of(self.config, left.number)  # what was not drawn yet, and constraints
+            self.study.sampler = sampler_of(self.config, left.number)  # for what was not drawn yet
             return self._opened(Trial(self.study, left._trial_id))
         self._let_orphans_go()
         if len(self.ended()) + len(self._running()) >= self.trials:
@@ -118,8 +117,9 @@ class TrialBook:
             return
         for name in ("ne", "standard_error", "calibration"):
             trial.set_user_attr(name, list(getattr(score, name)))
-        within = self.config.objective.calibration_within
-        trial.set_user_attr(VIOLATIONS, score.violations(within) if within is not None else [])
+        if (within := self.config.objective.calibration_within) is not None:
+            for vm, beyond in zip(opened.settings, score.violations(within), strict=True):
+                trial.set_constraint(vm, beyond)
         if is_pruned:
             self.study.tell(trial, state=TrialState.PRUNED)
             return

@@ -91,7 +91,7 @@ def student(model: Any, method: Method, schema: Schema, **distill: Any) -> Stude
 
 def trained(made: Student, steps: int = 4) -> Student:
     optimizers = build_optimizers(
-        VerticalModelConfig(name="vm").optimizer, made.dense_parameters(), made.table_parameters()
+        VerticalModelConfig(name="vm").optimizer, made.dense_groups(), made.table_parameters()
     )
     adapter = torch.optim.Adam(made.adapter_parameters(), lr=0.01) if made.adapter is not None else None
     for inputs, label, fm_prob in batches(steps):
@@ -284,6 +284,21 @@ def test_the_adapter_is_updated_before_its_output_is_used(small_schema: Schema) 
         not torch.equal(one, other)
         for one, other in zip(stale.adapted_head.parameters(), made.adapted_head.parameters(), strict=True)
     )
+
+
+@pytest.mark.parametrize("method", ["ah", "ah_sa"])
+def test_heads_learn_at_their_own_rate(method: Method, small_schema: Schema) -> None:
+    """At the VM's own rate nothing changes; at none at all the heads stay as they start and the rest still learns."""
+    rate = VerticalModelConfig(name="vm").optimizer.learning_rate
+    as_vm, same, still = (
+        trained(student(MODELS[0], method, small_schema, head_learning_rate=own)) for own in (None, rate, 1e-30)
+    )
+    assert_same(as_vm, same)
+    start = student(MODELS[0], method, small_schema)
+    for name, value in still.state_dict().items():
+        if name.startswith(("distillation_head", "adapted_head")):
+            assert (value - start.state_dict()[name]).abs().max() < 1e-25, name
+    assert not all(torch.equal(a, b) for a, b in zip(still.model.parameters(), start.model.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adagrad", "sgd"])

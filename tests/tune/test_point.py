@@ -10,6 +10,7 @@ EVERYTHING = {
     "method": ["kd", "ah", "ah_sa"],
     **SPACE,
     "head_width": [8, 32],
+    "head_learning_rate": [0.001, 0.01],
     "adapter_width": [4, 8],
     "adapter_learning_rate": {"low": 0.001, "high": 0.1},
 }
@@ -29,7 +30,7 @@ def test_what_changes_nothing_for_a_method_is_not_asked_for() -> None:
     asked = {trial.params["method"]: set(trial.params) - {"method"} for trial in proposals(30, space=EVERYTHING)}
     assert asked == {
         "kd": {"label_scale", "loss_weight"},
-        "ah": {"label_scale", "grad_scale", "loss_weight", "head_width"},
+        "ah": {"label_scale", "grad_scale", "loss_weight", "head_width", "head_learning_rate"},
         "ah_sa": set(EVERYTHING) - {"method"},
     }
 
@@ -56,10 +57,16 @@ def test_vms_may_have_points_of_their_own() -> None:
 
 def test_settings_go_where_they_belong_and_leave_the_others() -> None:
     before = study_config().recipe.vms[0].distill
-    values = {"grad_scale": 5.0, "head_width": 32.0, "adapter_width": 4.0, "adapter_learning_rate": 0.05}
+    values = {
+        "grad_scale": 5.0,
+        "head_width": 32.0,
+        "head_learning_rate": 0.02,
+        "adapter_width": 4.0,
+        "adapter_learning_rate": 0.05,
+    }
     after = changed(before, values)
     assert (after.grad_scale, after.head_hidden, after.adapter.hidden) == (5.0, (32,), (4,))
-    assert after.adapter.learning_rate == 0.05
+    assert (after.head_learning_rate, after.adapter.learning_rate) == (0.02, 0.05)
     assert (after.label_scale, after.loss_weight) == (before.label_scale, before.loss_weight)
     assert after.adapter.optimizer == before.adapter.optimizer
 

@@ -30,7 +30,7 @@ def test_a_trial_has_the_mean_over_days_and_seeds_and_its_standard_error(tmp_pat
     (trial,) = one.ended()
     assert trial.values == pytest.approx([0.95])
     assert trial.user_attrs["standard_error"] == pytest.approx([0.05])
-    assert trial.user_attrs["violations"] == pytest.approx([0.1])
+    assert trial.constraints == pytest.approx({"first": 0.1})
     assert trial.intermediate_values == pytest.approx({0: 0.9, 1: 1.0})
 
 
