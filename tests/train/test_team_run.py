@@ -27,8 +27,8 @@ from tests.train.test_variants import copied, state
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
-TOLERANCE = 1e-4
-"""relative, of NE and LogLoss: what rounding makes of some dozens of steps is far below it, an error far above"""
+TOLERANCE = 1e-6
+"""relative, of NE and LogLoss: what rounding makes of some dozens of steps is a hundredth of it"""
 
 
 def content(workers: int, fm_workers: int = 1, **resources: Any) -> dict[str, Any]:
