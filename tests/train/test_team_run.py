@@ -60,8 +60,12 @@ def beginning(alone: Experiment, recipe: Recipe, root: Path) -> Experiment:
     return copied(alone, root).model_copy(update={"recipe": recipe})
 
 
-def killing(train: Callable[[], None], note: Path, process_of: Callable[[], int]) -> None:
-    """Train, and kill a process once a note is there."""
+def killing(train: Callable[[], None], note: Path, held: Path) -> None:
+    """Train, and kill the process that made a note once it is there.
+
+    Args:
+        held: what the training needs next, which comes only after that; so it is not over before.
+    """
     failures: list[BaseException] = []
 
     def run() -> None:
@@ -70,12 +74,15 @@ def killing(train: Callable[[], None], note: Path, process_of: Callable[[], int]
         except BaseException as error:
             failures.append(error)
 
+    aside = note.parents[3] / f"aside-{held.name}"
+    held.rename(aside)
     thread = threading.Thread(target=run)
     thread.start()
     while not note.exists():
         assert thread.is_alive(), failures
         time.sleep(0.02)
-    os.kill(process_of(), signal.SIGKILL)
+    os.kill(maker(note), signal.SIGKILL)
+    aside.rename(held)
     thread.join()
     assert not failures
 
@@ -125,7 +132,8 @@ def test_whoever_dies_they_go_on_to_the_same_bytes(
     snapshot = root / "snapshots" / "first-none-seed0" / day / "manifest.json"
     note = root / "help" / "first-none-seed0" / f"{day}-vm_training-worker1.json"
     file = snapshot if victim == "first" else note
-    killing(lambda: train_with_several_workers(experiment, ray_of_two.vms[0]), file, lambda: maker(file))
+    held = root / "supervision" / "fm" / f"day={experiment.vm_days[1]:03d}"
+    killing(lambda: train_with_several_workers(experiment, ray_of_two.vms[0]), file, held)
     for variant in ray_of_two.variants():
         left = state(experiment, variant)
         assert len(left) > 10
@@ -137,11 +145,11 @@ def test_an_fm_with_two_workers_is_that_of_one_though_one_dies(
 ) -> None:
     root = tmp_path / "run"
     experiment = claimed(ray_of_two, root)
+    (root / "days").mkdir()
     for day in range(1, 5):
-        (root / "days").mkdir(exist_ok=True)
         os.symlink(Path(alone.dataset) / f"day={day:03d}", root / "days" / f"day={day:03d}")
     note = root / "help" / "fm" / "day=001-fm-worker1.json"
-    killing(lambda: train_foundation_model(experiment), note, lambda: maker(note))
+    killing(lambda: train_foundation_model(experiment), note, root / "days" / "day=002")
     for day in experiment.fm_days:
         (one, _), (two, _) = (SnapshotDatabase(run.snapshots).load(day) for run in (alone, experiment))
         for (name, value), other in zip(one.state_dict().items(), two.state_dict().values(), strict=True):
