@@ -14,7 +14,7 @@ from typing import Any
 from exfm_ray.config import Recipe, ResourcesConfig
 from exfm_ray.data.prepare import Made, Spread
 from exfm_ray.errors import UserError, WaitError
-from exfm_ray.mends import mend_words, resource_mends
+from exfm_ray.mends import mend_words, recipe_mends, resource_mends
 from exfm_ray.placing import Node, check_placement, room_on
 from exfm_ray.quiet import quieten
 from exfm_ray.waits import noted_wait, within
@@ -32,17 +32,24 @@ GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, SETTINGS, 0, 0,
 def fleet_workers(recipe: Recipe, cpus: float) -> int:
     """How many workers share the variants of the VMs: as the recipe says, or as many as CPUs are left for.
 
-    With GPUs no more than there are VMs: a core trains one variant at a time, but a GPU has room for many.
+    With GPUs no more than there are VMs: a core trains one variant at a time, but a GPU has room for many. VMs that
+    have several workers each are not the fleet's; where there are no others, it has no worker.
     """
     wanted = recipe.resources.fleet_workers
     if wanted != "auto":
-        return min(wanted, len(recipe.variants()))
-    return max(1, min(most_fleet_workers(recipe), int(cpus) - needed_cpus(recipe, 0)))
+        return min(wanted, len(recipe.fleet_variants()))
+    return _some_workers(recipe, int(cpus) - needed_cpus(recipe, 0))
 
 
 def most_fleet_workers(recipe: Recipe) -> int:
     """Beyond which there would be nothing to share."""
-    return len(recipe.vms if recipe.resources.gpus_per_vm else recipe.variants())
+    variants = recipe.fleet_variants()
+    return len({variant.vm.name for variant in variants} if recipe.resources.gpus_per_vm else variants)
+
+
+def _some_workers(recipe: Recipe, room: int) -> int:
+    """As many as there is room for, but one at least if there is something to do."""
+    return min(most_fleet_workers(recipe), max(1, room))
 
 
 def machine_memory() -> int:
@@ -56,11 +63,16 @@ def most_replicas(recipe: Recipe) -> int:
 
 
 def needed_cpus(recipe: Recipe, workers: int) -> int:
-    """CPUs that must be there at once: the FM's trainer, its most replicas, the fleet, and tasks that stream days."""
+    """CPUs that must be there at once: the FM's workers, its most replicas, those of VMs, and tasks that stream days.
+
+    Args:
+        workers: of the fleet, beside which there are those of VMs that have several each.
+    """
     from exfm_ray.das.augmentation import CPUS_PER_TASK
 
     resources = recipe.resources
-    return 1 + most_replicas(recipe) + workers + math.ceil(CPUS_PER_TASK * resources.augment_tasks)
+    training = recipe.fm.workers + recipe.team_workers + workers
+    return training + most_replicas(recipe) + math.ceil(CPUS_PER_TASK * resources.augment_tasks)
 
 
 def check_cpus(recipe: Recipe, workers: int, cpus: float) -> None:
@@ -74,12 +86,11 @@ def check_cpus(recipe: Recipe, workers: int, cpus: float) -> None:
         UserError: they are too few; says the smallest changes with which they are enough.
     """
 
-    def fits(resources: ResourcesConfig) -> bool:
-        changed = recipe.model_copy(update={"resources": resources})
+    def fits(changed: Recipe) -> bool:
         return needed_cpus(changed, _workers_after(recipe, changed, workers)) <= cpus
 
     if (needed := needed_cpus(recipe, workers)) > cpus:
-        mends = mend_words(resource_mends(recipe.resources, workers, fits), "add nodes")
+        mends = mend_words(recipe_mends(recipe, workers, fits), "add nodes")
         raise UserError(f"resources: the recipe needs {needed} CPUs at once but the cluster has {cpus:g}; {mends}")
 
 
@@ -94,12 +105,11 @@ def check_gpus(recipe: Recipe, workers: int, nodes: Sequence[float]) -> None:
         UserError: no such cluster can give them; says the smallest changes with which it can.
     """
 
-    def fits(resources: ResourcesConfig) -> bool:
-        changed = recipe.model_copy(update={"resources": resources})
+    def fits(changed: Recipe) -> bool:
         return gpus_lacking(changed, _workers_after(recipe, changed, workers), nodes) is None
 
     if (lacking := gpus_lacking(recipe, workers, nodes)) is not None:
-        raise UserError(f"{lacking}; {mend_words(resource_mends(recipe.resources, workers, fits), 'add GPUs')}")
+        raise UserError(f"{lacking}; {mend_words(recipe_mends(recipe, workers, fits), 'add GPUs')}")
 
 
 def _workers_after(recipe: Recipe, changed: Recipe, workers: int) -> int:
@@ -107,26 +117,47 @@ def _workers_after(recipe: Recipe, changed: Recipe, workers: int) -> int:
     if changed.resources.fleet_workers != "auto":
         return min(changed.resources.fleet_workers, workers)
     freed = needed_cpus(recipe, 0) - needed_cpus(changed, 0)
-    return max(1, min(most_fleet_workers(changed), workers + freed))
+    return _some_workers(changed, workers + freed)
 
 
 def gpus_lacking(recipe: Recipe, workers: int, nodes: Sequence[float]) -> str | None:
     """What the recipe needs and the cluster has not, in words; None where it has all."""
     resources = recipe.resources
-    replicas = most_replicas(recipe)
-    for field, each, processes, who in (
-        ("gpus_per_fm", resources.gpus_per_fm, 1 + replicas, f"the FM's trainer and replicas (1 + {replicas})"),
-        ("gpus_per_vm", resources.gpus_per_vm, workers, f"the fleet's workers ({workers})"),
+    of_fm, of_vms = fm_processes(recipe), vm_processes(recipe, workers)
+    for field, each, (processes, who) in (
+        ("gpus_per_fm", resources.gpus_per_fm, of_fm),
+        ("gpus_per_vm", resources.gpus_per_vm, of_vms),
     ):
         if each and (places := gpu_places(nodes, each)) < processes:
             return (
                 f"resources.{field}: {who} need {each:g} GPUs each, and the cluster's {sum(nodes):g} GPUs have "
                 f"room for {places}"
             )
-    needed = (1 + replicas) * resources.gpus_per_fm + workers * resources.gpus_per_vm
+    needed = of_fm[0] * resources.gpus_per_fm + of_vms[0] * resources.gpus_per_vm
     if needed > sum(nodes) + 1e-6:
         return f"resources: the recipe needs {needed:g} GPUs at once but the cluster has {sum(nodes):g}"
     return None
+
+
+def fm_processes(recipe: Recipe) -> tuple[int, str]:
+    """How many processes train the FM and answer for it, and the same in words."""
+    workers, replicas = recipe.fm.workers, most_replicas(recipe)
+    who = "the FM's trainer and replicas" if workers == 1 else "the FM's workers and replicas"
+    return workers + replicas, f"{who} ({workers} + {replicas})"
+
+
+def vm_processes(recipe: Recipe, workers: int) -> tuple[int, str]:
+    """How many processes train VMs, and the same in words.
+
+    Args:
+        workers: of the fleet.
+    """
+    teams = recipe.team_vms()
+    if not teams:
+        return workers, f"the fleet's workers ({workers})"
+    each = " + ".join(str(count) for count in [*([workers] if workers else []), *(vm.workers for vm in teams)])
+    names = ", ".join(vm.name for vm in teams)
+    return workers + recipe.team_workers, f"the workers of {'the fleet and of ' if workers else ''}{names} ({each})"
 
 
 def gpu_places(nodes: Sequence[float], each: float) -> int:
@@ -201,7 +232,8 @@ class SharedCluster:
         nodes = _nodes(recipe.resources)
         workers = fleet_workers(recipe, total(nodes, "CPU"))
         if recipe.resources.fleet_workers == "auto" and recipe.resources.vm_placement.is_restricted:
-            return max(1, min(workers, room_on(recipe.resources.vm_placement, nodes)))
+            room = room_on(recipe.resources.vm_placement, nodes) - recipe.team_workers
+            return min(workers, max(1, room))
         return workers
 
     def _check(self, recipe: Recipe) -> None:
@@ -209,10 +241,8 @@ class SharedCluster:
         nodes = _nodes(recipe.resources)
         check_cpus(recipe, workers, total(nodes, "CPU"))
         check_gpus(recipe, workers, [node.get("GPU", 0.0) for node in nodes])
-        replicas = most_replicas(recipe)
-        trainer = f"the FM's trainer and replicas (1 + {replicas})"
-        check_placement("fm", recipe.resources.fm_placement, 1 + replicas, trainer, nodes)
-        check_placement("vm", recipe.resources.vm_placement, workers, f"the fleet's workers ({workers})", nodes)
+        check_placement("fm", recipe.resources.fm_placement, *fm_processes(recipe), nodes)
+        check_placement("vm", recipe.resources.vm_placement, *vm_processes(recipe, workers), nodes)
 
 
 @contextmanager

@@ -1,13 +1,14 @@
 """The smallest change of a single field with which something fits that does not."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
-from exfm_ray.config import ResourcesConfig
+from exfm_ray.config import FoundationModelConfig, Recipe, ResourcesConfig, VerticalModelConfig
 
 Value = TypeVar("Value")
+Model = TypeVar("Model", FoundationModelConfig, VerticalModelConfig)
 
 MENDS_TOLD = 3
 SMALLEST_PART = 64
@@ -58,6 +59,39 @@ def resource_mends(resources: ResourcesConfig, workers: int, fits: Callable[[Res
         value = first_fit(values, lambda value, field=field: fits(resources.model_copy(update={field: value})))  # type: ignore[misc]
         if value is not None:
             yield Mend(f"resources.{field}", value)
+
+
+def recipe_mends(recipe: Recipe, workers: int, fits: Callable[[Recipe], bool]) -> Iterator[Mend]:
+    """As `resource_mends`, and before them fewer workers for the models that have several.
+
+    Args:
+        fits: whether a cluster has enough for a recipe.
+    """
+    for name, own, changed in _several_workers(recipe):
+        fewer = first_fit(range(own - 1, 0, -1), lambda count, changed=changed: fits(changed(count)))  # type: ignore[misc]
+        if fewer is not None:
+            yield Mend(f"{name}.workers", fewer)
+    yield from resource_mends(
+        recipe.resources, workers, lambda resources: fits(recipe.model_copy(update={"resources": resources}))
+    )
+
+
+def _several_workers(recipe: Recipe) -> Iterator[tuple[str, int, Callable[[int], Recipe]]]:
+    """Each model that has several: the path of its section, how many, and the recipe with another number."""
+    if recipe.fm.workers > 1:
+        yield "fm", recipe.fm.workers, lambda count: recipe.model_copy(update={"fm": with_workers(recipe.fm, count)})
+    for vm in recipe.team_vms():
+
+        def changed(count: int, vm: VerticalModelConfig = vm) -> Recipe:
+            vms = tuple(with_workers(one, count) if one is vm else one for one in recipe.vms)
+            return recipe.model_copy(update={"vms": vms})
+
+        yield f"vms.{vm.name}", vm.workers, changed
+
+
+def with_workers(section: Model, workers: int) -> Model:
+    """The section of a model with another number of workers."""
+    return section.model_copy(update={"workers": workers})
 
 
 def fewer_gpus(gpus: float) -> list[float]:

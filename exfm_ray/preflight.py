@@ -17,7 +17,7 @@ from exfm_ray.config import (
 )
 from exfm_ray.data.dataset import Dataset
 from exfm_ray.errors import UserError
-from exfm_ray.mends import Mend, first_fit, mend_words
+from exfm_ray.mends import Mend, first_fit, mend_words, with_workers
 from exfm_ray.schema import Schema
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ def _check_compiler(recipe: Recipe) -> None:
 def check_memory(recipe: Recipe, data: Dataset, machine_bytes: int) -> None:
     """Compare the parameters of each VM, of which a worker trains one at a time at least, with one machine's memory.
 
+    Several workers of a VM hold its parameters each.
+
     Optimizers' states and all else come on top, so that what is told here cannot be mended by luck.
 
     Args:
@@ -94,24 +96,31 @@ def check_memory(recipe: Recipe, data: Dataset, machine_bytes: int) -> None:
         if (needed := memory_needed(vm, recipe, data.schema)) > machine_bytes:
             mends = memory_mends(vm, lambda other: memory_needed(other, recipe, data.schema) <= machine_bytes)
             raise UserError(
-                f"vms.{vm.name}.model: its parameters take {needed / 2**30:.1f} GiB and this machine has "
+                f"vms.{vm.name}.model: its parameters take {needed / 2**30:.1f} GiB{_in_each(vm)} and this machine has "
                 f"{machine_bytes / 2**30:.1f}; {mend_words(mends, 'give the --address of a cluster')}"
             )
 
 
 def memory_needed(vm: VerticalModelConfig, recipe: Recipe, schema: Schema) -> int:
-    """Bytes of a VM's parameters."""
+    """Bytes of a VM's parameters, in all its workers."""
     counted = recipe.vocabulary  # whose tables are as small as can be, since nobody knows yet how large they become
     inputs = (schema if counted is None else schema.counted(but=counted.hashed)).for_vm()
-    return _meta_model(vm.model, inputs, tasks=1).parameter_count() * BYTES_PER_PARAMETER
+    return _meta_model(vm.model, inputs, tasks=1).parameter_count() * BYTES_PER_PARAMETER * vm.workers
+
+
+def _in_each(vm: VerticalModelConfig) -> str:
+    return f" in {vm.workers} workers together" if vm.workers > 1 else ""
 
 
 def memory_mends(vm: VerticalModelConfig, fits: Callable[[VerticalModelConfig], bool]) -> Iterator[Mend]:
-    """The largest width of embeddings with which a VM fits, if any.
+    """The most workers and the largest width of embeddings with which a VM fits, if any.
 
     Args:
         fits: whether a VM does.
     """
+    workers = first_fit(range(vm.workers - 1, 0, -1), lambda count: fits(with_workers(vm, count)))
+    if workers is not None:
+        yield Mend(f"vms.{vm.name}.workers", workers)
     smaller = range(vm.model.embedding_dim - 1, 0, -1)
     dim = first_fit(smaller, lambda dim: _fits_with(vm, dim, fits))
     if dim is not None:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from exfm_ray.cascade.plan import cascade_files
 from exfm_ray.cluster import SharedCluster, check_address, machine_memory, shared_cluster
-from exfm_ray.config import DataConfig, DriftData, Recipe
+from exfm_ray.config import DataConfig, DriftData, Recipe, VerticalModelConfig
 from exfm_ray.data.commit import Stopwatch, committed
 from exfm_ray.data.dataset import Dataset, open_dataset
 from exfm_ray.data.experiment import Experiment
@@ -148,6 +148,7 @@ def produce(
     }
     steps = [partial(in_turn, experiment, kind, tell, step) for kind, step in common.items()]
     steps.append(partial(_train_vertical_models, experiment, workers))
+    steps += [partial(_train_with_several_workers, experiment, vm) for vm in experiment.recipe.team_vms()]
     if is_local:
         for step in steps:
             step()
@@ -220,8 +221,16 @@ def _augment_days(experiment: Experiment) -> None:
 def _train_vertical_models(experiment: Experiment, workers: int) -> None:
     from exfm_ray.train.launch import train_vertical_models
 
-    if not all(place.is_file() for place in experiment.outcome_files()):
+    if not all(place.is_file() for place in experiment.outcome_files(experiment.recipe.fleet_variants())):
         train_vertical_models(experiment, workers)
+
+
+def _train_with_several_workers(experiment: Experiment, vm: VerticalModelConfig) -> None:
+    from exfm_ray.train.launch import train_with_several_workers
+
+    variants = [variant for variant in experiment.recipe.variants() if variant.vm.name == vm.name]
+    if not all(place.is_file() for place in experiment.outcome_files(variants)):
+        train_with_several_workers(experiment, vm)
 
 
 def _evaluate_cascades(experiment: Experiment, spread: Spread) -> None:

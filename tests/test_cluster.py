@@ -8,7 +8,15 @@ import pytest
 from pydantic import ValidationError
 
 import exfm_ray.cluster
-from exfm_ray.cluster import check_address, check_cpus, check_gpus, fleet_workers, gpu_places, needed_cpus
+from exfm_ray.cluster import (
+    check_address,
+    check_cpus,
+    check_gpus,
+    fleet_workers,
+    gpu_places,
+    needed_cpus,
+    vm_processes,
+)
 from exfm_ray.config import Recipe
 from exfm_ray.errors import UserError
 from tests.conftest import small_content
@@ -132,3 +140,43 @@ def test_a_fleet_has_at_most_a_worker_per_variant() -> None:
     assert fleet_workers(recipe, 16) == 2
     assert fleet_workers(on_gpus, 16) == 1
     assert fleet_workers(asked, 16) == 2
+
+
+def of_teams(*vm_workers: int, fm_workers: int = 1, **resources: Any) -> Recipe:
+    """A VM per number of workers."""
+    vms = [{"name": f"vm{index}", "workers": workers} for index, workers in enumerate(vm_workers)]
+    return Recipe.model_validate(
+        small_content(vms=vms, methods=["none"], fm={"workers": fm_workers}, resources=resources)
+    )
+
+
+def test_workers_that_train_one_model_together_are_counted_beside_the_fleet() -> None:
+    assert needed_cpus(of_teams(1, 1), 2) == 1 + 1 + 2 + 1
+    assert needed_cpus(of_teams(1, 3, 2, fm_workers=4), 1) == 4 + 1 + (1 + 3 + 2) + 1
+    assert fleet_workers(of_teams(1, 3, 1), 100) == 2
+    assert fleet_workers(of_teams(3, 2), 100) == 0
+    assert fleet_workers(of_teams(3, 2, fleet_workers=2), 100) == 0
+    assert vm_processes(of_teams(1, 3, 2), 1) == (6, "the workers of the fleet and of vm1, vm2 (1 + 3 + 2)")
+    assert vm_processes(of_teams(3), 0) == (3, "the workers of vm0 (3)")
+
+
+def test_workers_of_one_model_that_never_find_cpus_are_told_with_what_would_fit() -> None:
+    wanted = of_teams(1, 6, fm_workers=3, fleet_workers=1)
+    check_cpus(wanted, 1, 12)
+    with pytest.raises(UserError) as error:
+        check_cpus(wanted, 1, 10)
+    assert str(error.value) == (
+        "resources: the recipe needs 12 CPUs at once but the cluster has 10; fm.workers: 1 or vms.vm1.workers: 4 would "
+        "fit; or add nodes"
+    )
+    with pytest.raises(UserError, match=r"has 8; vms\.vm1\.workers: 2 would fit; or add nodes"):
+        check_cpus(wanted, 1, 8)
+
+
+def test_workers_of_one_model_that_never_find_gpus_are_told_with_what_would_fit() -> None:
+    with pytest.raises(UserError) as error:
+        check_gpus(of_teams(4, gpus_per_vm=1), 0, [2, 1])
+    assert str(error.value) == (
+        "resources.gpus_per_vm: the workers of vm0 (4) need 1 GPUs each, and the cluster's 3 GPUs have room for 3; "
+        "vms.vm0.workers: 3 or resources.gpus_per_vm: 0.5 would fit; or add GPUs"
+    )

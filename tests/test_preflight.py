@@ -25,6 +25,20 @@ def test_a_vm_whose_parameters_do_not_fit_the_machine_is_told() -> None:
     assert "vms.first.model.embedding_dim: 3 would fit" in str(error.value)
 
 
+def test_workers_that_hold_a_vm_each_need_its_memory_as_often() -> None:
+    vms = [{"name": "wide", "model": {"type": "fam", "embedding_dim": 8}, "workers": 3}]
+    recipe = Recipe.model_validate(small_content(vms=vms, resources={}))
+    data = open_dataset(recipe.data)
+    whole = memory_needed(recipe.vms[0], recipe, data.schema)
+    alone = recipe.vms[0].model_copy(update={"workers": 1})
+    assert whole == 3 * memory_needed(alone, recipe, data.schema)
+    check_memory(recipe, data, whole)
+    with pytest.raises(
+        UserError, match=r"GiB in 3 workers together and this .* vms\.wide\.workers: 2 or vms\.wide\.model"
+    ):
+        check_memory(recipe, data, whole - 1)
+
+
 @pytest.mark.parametrize("share", [0.95, 0.7, 0.45, 0.2])
 def test_what_is_said_to_fit_the_machine_does(share: float) -> None:
     content = small_content()

@@ -36,6 +36,20 @@ WRONG = [
         "vms.0 (first).model: item_fields names 'nothing', which is no feature here; choose from ",
     ),
     (["vms.first.model={type: deepfam, dropout: 1}"], "vms.0.model.dropout: 1: input should be less than 1"),
+    (
+        ["vms.first.workers=2"],
+        "vms.first.workers is 2, and resources.mode local has one process; say workers: 1, whose numbers differ by ",
+    ),
+    (["fm.workers=3"], "fm.workers is 3, and resources.mode local has one process; say workers: 1"),
+    (["vms.first.workers=0"], "vms.0.workers: 0: input should be greater than or equal to 1"),
+    (
+        ["resources.mode=ray", "vms.first.workers=2", "vms.first.model={type: deepfam, batch_norm: true}"],
+        "workers is 2, but model.batch_norm needs every row of a batch in one process; say workers: 1, or leave ",
+    ),
+    (
+        ["resources.mode=ray", "fm.workers=2", "fm.model={type: dcnv2, dropout: 0.1}"],
+        "fm: workers is 2, but model.dropout needs every row of a batch in one process",
+    ),
     (["vms.first.domain=7"], "vms.0 (first).domain: 7 is not in the data; its domains are 0 to 1"),
     (["vms.first.stage=final"], "vms.0 (first).stage: 'final' is not in the data; choose one of later"),
     (["vms.first.task=buy"], "vms.0 (first).task: 'buy' is not in the data; choose one of click"),

@@ -195,3 +195,13 @@ ModelConfig = Annotated[
     FamModel | FmFamModel | DeepFamModel | DcnModel | DcnV2Model | DlrmModel | DminModel | TwoTowerModel | WukongModel,
     Field(discriminator="type"),
 ]
+
+
+def whole_batch_field(model: ModelConfig) -> str | None:
+    """The first field that makes what a row gives in training depend on the batch's other rows, or on how many precede
+    it: normalization over the batch, and dropout. None where no field does."""
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if ("dropout" in name and value > 0) or value == "dice" or (name == "batch_norm" and value):
+            return name
+    return None

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from exfm_ray.config.cascade import CascadeConfig
 from exfm_ray.config.data import DataConfig
 from exfm_ray.config.feedback import FeedbackConfig
-from exfm_ray.config.models import DcnV2Model, DeepFamModel, ModelConfig
+from exfm_ray.config.models import DcnV2Model, DeepFamModel, ModelConfig, whole_batch_field
 from exfm_ray.config.placement import ComingNodes, Placement
 from exfm_ray.config.pointer import POINTER_FORM, pointer_place
 from exfm_ray.config.section import Name, Positive, Section, Width
@@ -45,6 +45,30 @@ class OptimizerConfig(Section):
         return self.learning_rate if self.embedding == "lazy_adam" else ADAGRAD_RATE
 
 
+Workers = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=1_024,
+        description="processes that train one model together, each on its part of every batch; more than one are a Ray "
+        "Train run of their own, and give the numbers of one but for rounding",
+    ),
+]
+
+
+def check_shared_out(workers: int, model: ModelConfig) -> None:
+    """Refuse several workers for a model that cannot compute a part of a batch as it computes the whole.
+
+    Batch normalization and Dice take moments over the batch, and a dropout's masks are drawn for all of its rows.
+    """
+    field = whole_batch_field(model)
+    if workers > 1 and field is not None:
+        raise ValueError(
+            f"workers is {workers}, but model.{field} needs every row of a batch in one process; say workers: 1, or "
+            f"leave model.{field} out"
+        )
+
+
 class FoundationModelConfig(Section):
     """The teacher."""
 
@@ -55,6 +79,12 @@ class FoundationModelConfig(Section):
     staleness_days: int = Field(default=0, ge=0, description="days that the FM is held back further than the clock")
     exclude: tuple[str, ...] = Field(default=(), description="features that it does not read, such as the domain")
     seed: int = Field(default=0, ge=0)
+    workers: Workers = 1
+
+    @model_validator(mode="after")
+    def _can_be_shared(self) -> Self:
+        check_shared_out(self.workers, self.model)
+        return self
 
 
 class AdapterConfig(Section):
@@ -97,6 +127,12 @@ class VerticalModelConfig(Section):
     distill: DistillConfig = Field(
         default=DistillConfig(), description="what is left out is as for its task in the recipe's"
     )
+    workers: Workers = 1
+
+    @model_validator(mode="after")
+    def _can_be_shared(self) -> Self:
+        check_shared_out(self.workers, self.model)
+        return self
 
 
 class VariantConfig(Section):
@@ -297,6 +333,11 @@ class SimulationSections(Section):
         return self
 
     @model_validator(mode="after")
+    def _workers_of_vms_are_processes(self) -> Self:
+        _in_processes({f"vms.{vm.name}": vm.workers for vm in self.vms}, self.resources)
+        return self
+
+    @model_validator(mode="after")
     def _check_repeats(self) -> Self:
         for values, what in ((self.seeds, "seeds"), (self.methods, "methods")):
             if len(set(values)) != len(values):
@@ -315,6 +356,19 @@ class SimulationSections(Section):
             for seed in self.seeds
         )
 
+    def fleet_variants(self) -> tuple[VariantConfig, ...]:
+        """Those that are trained by one worker each."""
+        return tuple(variant for variant in self.variants() if variant.vm.workers == 1)
+
+    def team_vms(self) -> tuple[VerticalModelConfig, ...]:
+        """VMs that have variants, each of which is trained by several workers together."""
+        return tuple(vm for vm in self.vms if vm.workers > 1 and self.methods_of(vm))
+
+    @property
+    def team_workers(self) -> int:
+        """Of all such VMs, which are trained at once."""
+        return sum(vm.workers for vm in self.team_vms())
+
 
 class Recipe(SimulationSections):
     """One simulation."""
@@ -324,6 +378,11 @@ class Recipe(SimulationSections):
     @model_validator(mode="after")
     def _check_names(self) -> Self:
         _each_once([vm.name for vm in self.vms] + [self.fm.name], "fm and vms")
+        return self
+
+    @model_validator(mode="after")
+    def _workers_of_fm_are_processes(self) -> Self:
+        _in_processes({"fm": self.fm.workers}, self.resources)
         return self
 
     @property
@@ -368,6 +427,11 @@ class GridRecipe(SimulationSections):
         return self
 
     @model_validator(mode="after")
+    def _workers_of_fms_are_processes(self) -> Self:
+        _in_processes({f"fms.{fm.name}": fm.workers for fm in self.fms}, self.resources)
+        return self
+
+    @model_validator(mode="after")
     def _has_no_cascade(self) -> Self:
         if self.evaluate.cascade is not None:
             raise ValueError("evaluate.cascade is for a recipe with one FM; leave it out, or give fm in place of fms")
@@ -386,6 +450,16 @@ class GridRecipe(SimulationSections):
 
     def _taught(self, vm: VerticalModelConfig, with_none: bool) -> tuple[Method, ...]:
         return tuple(method for method in self.methods_of(vm) if with_none or method != "none")
+
+
+def _in_processes(workers: dict[str, int], resources: ResourcesConfig) -> None:
+    """Refuse several workers for the model of a section where there is one process."""
+    for section, count in workers.items():
+        if count > 1 and resources.mode == "local":
+            raise ValueError(
+                f"{section}.workers is {count}, and resources.mode local has one process; say workers: 1, whose "
+                "numbers differ by rounding, or leave resources.mode out"
+            )
 
 
 def _each_once(names: list[str], where: str) -> None:

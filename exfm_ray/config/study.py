@@ -193,6 +193,11 @@ class StudyConfig(Section):
                     raise ValueError(
                         f"points.{index}: {name!r} is not searched; choose from {', '.join(self.space.searched())}"
                     )
+        if teams := self.recipe.team_vms():
+            raise ValueError(
+                f"recipe.vms.{teams[0].name}.workers is {teams[0].workers}, but each trial of a study is trained in "
+                "one process; say workers: 1"
+            )
         first, last = self.recipe.first_vm_day + 1, self.choose_through_day
         if last < first:
             raise ValueError(f"choose_through_day: {last} is before the first evaluated day, {first}; raise it")

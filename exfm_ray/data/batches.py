@@ -42,6 +42,11 @@ class Batch:
         fm_probs = None if self.fm_probs is None else self.fm_probs[start:stop]
         return Batch(self.inputs.rows(start, stop), self.labels[start:stop], fm_probs)
 
+    def part(self, start: int, stop: int) -> "Batch":
+        """As `rows`, for one of several processes that train on the batch together (`Inputs.part`)."""
+        rows = self.rows(start, stop)
+        return _aligned(Batch(self.inputs.part(start, stop), rows.labels, rows.fm_probs))
+
 
 def to_batch(table: pa.Table, traffic: Traffic, *, supervised: bool) -> Batch:
     """A table's rows as tensors."""

@@ -1,6 +1,7 @@
 """When commands worked on a run, and what its processes took to start: what manifests cannot tell.
 
-`<run>/commands/` has a file per command that found something to do, `<run>/starts/` one per process that got ready.
+`<run>/commands/` has a file per command that found something to do, `<run>/starts/` one per process that got ready,
+`<run>/help/` one per day of a model for each worker beside the one that commits it.
 No result depends on them.
 """
 
@@ -45,6 +46,23 @@ class Start(BaseModel):
     made: Made
 
 
+Helping = Literal["fm", "vm_training", "vm_evaluation"]
+
+
+class Help(BaseModel):
+    """What one of several workers of a model did for a day; the first worker's share is in what that one commits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    what: Helping
+    name: str
+    """of the FM, or of the VM's variant"""
+    day: int
+    worker: int
+    """from 1 on"""
+    made: Made
+
+
 @contextmanager
 def noted_command(run: RunDirectory) -> Iterator[None]:
     """Note that this command works on the run for the time of the block."""
@@ -67,6 +85,19 @@ def note_start(run: RunDirectory, what: Starting, slot: str, stopwatch: Stopwatc
     """
     place = run.starts / f"{slot}-{uuid.uuid4().hex[:8]}.json"
     place.write(Start(what=what, slot=slot, made=stopwatch.made()).model_dump_json(indent=1).encode())
+
+
+def note_help(run: RunDirectory, what: Helping, name: str, day: int, worker: int, stopwatch: Stopwatch) -> Made:
+    """Note what a worker beside the first has done for a day; if the day is done again, this is too."""
+    made = stopwatch.made()
+    place = run.help / name / f"{run.help.day(day).name}-{what}-worker{worker}.json"
+    place.write(Help(what=what, name=name, day=day, worker=worker, made=made).model_dump_json(indent=1).encode())
+    return made
+
+
+def read_help(run: RunDirectory) -> list[Help]:
+    """By model, day, and worker."""
+    return [Help.model_validate_json(note.read()) for model in run.help.children() for note in model.children()]
 
 
 def read_commands(run: RunDirectory) -> list[Command]:

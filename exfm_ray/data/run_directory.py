@@ -98,6 +98,10 @@ class RunDirectory:
         return self.root / "starts"
 
     @property
+    def help(self) -> Location:
+        return self.root / "help"
+
+    @property
     def logs(self) -> Location:
         return self.root / "logs"
 

@@ -1,7 +1,7 @@
 """What a model reads: one batch's features as tensors."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -32,6 +32,8 @@ class Inputs:
     sequences: tuple[SequenceInput, ...]
     lookups: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
     """by the layout of a table the `Lookup` of these rows in it, kept for all models that read them"""
+    part_of: "tuple[Inputs, int, int] | None" = field(default=None, compare=False, repr=False)
+    """a batch, and where these rows begin and end in it, if it is shared out"""
 
     def __len__(self) -> int:
         return int(self.categorical.shape[0])
@@ -44,6 +46,14 @@ class Inputs:
             sequences=tuple(sequence.rows(start, stop) for sequence in self.sequences),
         )
 
+    def part(self, start: int, stop: int) -> "Inputs":
+        """As `rows`, for one of several processes that train on a batch together.
+
+        The rows of tables that the whole batch touches count as touched: so a table's gradient has the same rows in
+        each of these processes.
+        """
+        return replace(self.rows(start, stop), part_of=(self, start, stop))
+
     def to(self, device: torch.device) -> "Inputs":
         """These, or a copy where the device is another."""
         if self.categorical.device == device:
@@ -53,6 +63,7 @@ class Inputs:
             numeric=self.numeric.to(device, non_blocking=True),
             sequences=tuple(SequenceInput(s.values.to(device), s.offsets.to(device)) for s in self.sequences),
             lookups={layout: lookup.to(device) for layout, lookup in self.lookups.items()},
+            part_of=None if self.part_of is None else (self.part_of[0].to(device), *self.part_of[1:]),
         )
 
 

@@ -30,6 +30,11 @@ class Bags:
     offsets: torch.Tensor
     """(N + 1,) int32, from 0 to E"""
 
+    def part(self, start: int, stop: int) -> "Bags":
+        """The sums from the one numbered `start` up to `stop`."""
+        first, last = int(self.offsets[start]), int(self.offsets[stop])
+        return Bags(self.places[first:last], self.offsets[start : stop + 1] - first)
+
     def transposed(self, vectors: int) -> "Bags":
         """By vector, the sums that it is in, in ascending order: what their gradients come back along.
 
@@ -69,9 +74,18 @@ class Lookup:
         """The rows that a batch touches in a table of this layout, found at the first call."""
         found = inputs.lookups.get(layout)
         if found is None:
-            found = inputs.lookups[layout] = cls._found(inputs, layout)
+            found = inputs.lookups[layout] = cls._of_part(inputs, layout) or cls._found(inputs, layout)
         assert isinstance(found, cls)
         return found
+
+    @classmethod
+    def _of_part(cls, inputs: Inputs, layout: TableLayout) -> "Lookup | None":
+        """For a part of a batch that is shared out: with all the rows that the batch touches."""
+        if inputs.part_of is None:
+            return None
+        batch, start, stop = inputs.part_of
+        whole = cls.of(batch, layout)
+        return cls(whole.rows, whole.categorical[start:stop], tuple(bags.part(start, stop) for bags in whole.sequences))
 
     @classmethod
     def _found(cls, inputs: Inputs, layout: TableLayout) -> "Lookup":

@@ -8,7 +8,7 @@ from exfm_ray.config import Recipe
 from exfm_ray.data.commit import Made, require, rows_worked_on
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import committed_days
-from exfm_ray.data.run_clock import Start, read_starts
+from exfm_ray.data.run_clock import Start, read_help, read_starts
 from exfm_ray.data.run_directory import RunDirectory, read_outcome, variant_name
 from exfm_ray.data.stored import Kind
 from exfm_ray.report.cascade import CascadeLine, read_cascade_lines
@@ -82,7 +82,8 @@ class KindOfWork:
 def read_work(run: RunDirectory, results: Results) -> tuple[DayOfWork, ...]:
     """Every recorded piece of work; what a run directory does not hold is left out.
 
-    FM training counts the rows of the day's partition; a VM's evaluation counts those that it predicted.
+    FM training counts the rows of the day's partition; a VM's evaluation counts those that it predicted. Where several
+    workers did it together, the rows count at the first of them alone.
     """
     recipe = run.recipe()
     fm = recipe.fm.name
@@ -99,6 +100,9 @@ def read_work(run: RunDirectory, results: Results) -> tuple[DayOfWork, ...]:
         pieces += _outcome(run, line)
     for cascade in read_cascade_lines(run):
         pieces += _cascade_outcome(run, cascade)
+    pieces += [
+        DayOfWork(note.what, note.day, 0, note.made, f"{note.name}, worker {note.worker}") for note in read_help(run)
+    ]
     return (*starts_of(read_starts(run), pieces), *pieces)
 
 

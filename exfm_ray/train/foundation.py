@@ -14,6 +14,7 @@ from exfm_ray.data.commit import Stopwatch, committed
 from exfm_ray.data.counting import coded
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
+from exfm_ray.data.run_clock import note_help
 from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts
 from exfm_ray.data.traffic import Traffic
 from exfm_ray.data.waiting import wait_until_committed
@@ -25,18 +26,26 @@ from exfm_ray.train.checkpoints import latest_state, put_state, save_checkpoint
 from exfm_ray.train.growth import grow
 from exfm_ray.train.optimizers import build_optimizers
 from exfm_ray.train.process import training_device
+from exfm_ray.train.team import ALONE, Team
 
 
-def multi_task_loss(logits: torch.Tensor, labels: torch.Tensor, known: torch.Tensor | None = None) -> torch.Tensor:
+def multi_task_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    known: torch.Tensor | None = None,
+    counts: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Sum over tasks of the mean binary cross-entropy over the rows that have the task's label. All: (B, tasks).
 
     Args:
         known: where there is a label; None says everywhere.
+        counts: (tasks,) how many labels the batch has of which these rows are a part; None: these rows are all of it.
     """
     if known is None:
         return functional.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(dim=0).sum()
     losses = functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
-    return ((losses * known).sum(dim=0) / known.sum(dim=0).clamp(min=1)).sum()
+    counts = known.sum(dim=0) if counts is None else counts
+    return ((losses * known).sum(dim=0) / counts.clamp(min=1)).sum()
 
 
 def train_batch(
@@ -45,17 +54,22 @@ def train_batch(
     optimizers: list[Optimizer],
     device: torch.device,
     precision: Precision = "float32",
+    team: Team = ALONE,
 ) -> None:
-    """One step of the FM."""
+    """One step of the FM, by all workers of its team together."""
     model.train()
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
     known = ~batch.labels.isnan()
     mask = None if known.all() else known.to(device)
+    part, counts = team.part(batch.to(device)), None
+    if team.workers > 1:  # a task's labels may be in some parts more than in others
+        mask, counts = known[part.start : part.stop].to(device), known.sum(dim=0).to(device)
     with multiplied_in(precision):
         with computed_in(precision, device):
-            loss = multi_task_loss(model(batch.inputs.to(device)), batch.labels.to(device), mask)
+            loss = multi_task_loss(model(part.batch.inputs), part.batch.labels, mask, counts)
         loss.backward()  # type: ignore[no-untyped-call]
+    team.sum_gradients(optimizers, share=float(part.share > 0))
     for optimizer in optimizers:
         optimizer.step()
 
@@ -63,7 +77,8 @@ def train_batch(
 def train_foundation_stream(settings: dict[str, Any]) -> None:
     """The training function of the FM's Ray Train run: goes on after the last committed day.
 
-    Where a snapshot is lacking from before that day, since somebody has deleted it, the stream starts over.
+    Where a snapshot is lacking from before that day, since somebody has deleted it, the stream starts over. Of several
+    workers, the first commits and publishes.
 
     Args:
         settings: `experiment`, an `Experiment` as JSON values.
@@ -71,6 +86,7 @@ def train_foundation_stream(settings: dict[str, Any]) -> None:
     experiment = Experiment.model_validate(settings["experiment"])
     config, place = experiment.recipe.fm, experiment.fm_checkpoints
     device = training_device()
+    team = Team.here(device)
     state = latest_state(place)
     batch_rows = experiment.batch_rows(config.optimizer.batch_size)
     day_done, rows_seen = config.train_from_day - 1, 0
@@ -87,7 +103,9 @@ def train_foundation_stream(settings: dict[str, Any]) -> None:
     if state is not None:
         put_state(state[1], model, optimizers)
         state = None  # its tensors are in the model and the optimizers now
-        _publish(experiment, traffic, model, day_done, int(about["rows"]), rows_seen, Stopwatch.start())
+        if team.is_first:
+            _publish(experiment, traffic, model, day_done, int(about["rows"]), rows_seen, Stopwatch.start())
+    team.check_equal(model, day_done, rows_seen)
     timeout = experiment.recipe.resources.wait_timeout_seconds
     for day in range(day_done + 1, experiment.fm_days.stop):
         wait_until_committed(Location(experiment.dataset).day(day), timeout, f"the partition of day {day}")
@@ -98,9 +116,13 @@ def train_foundation_stream(settings: dict[str, Any]) -> None:
             grow(model, optimizers["tables"], partial(_build, config, traffic), config.seed, config.name, f"day {day}")
         stopwatch, rows = Stopwatch.start(time.process_time), 0
         for batch in day_batches(traffic, day, batch_rows, feedback=feedback):
-            train_batch(model, batch, list(optimizers.values()), device, config.optimizer.precision)
+            train_batch(model, batch, list(optimizers.values()), device, config.optimizer.precision, team)
             rows += len(batch)
         rows_seen += rows
+        team.check_equal(model, day, rows_seen)
+        if not team.is_first:
+            note_help(experiment.run, "fm", config.name, day, team.worker, stopwatch)
+            continue
         save_checkpoint(place, day, model, optimizers, {"rows": rows, "rows_seen": rows_seen}, stopwatch)
         _publish(experiment, traffic, model, day, rows, rows_seen, stopwatch)
 

@@ -1,10 +1,11 @@
-"""Ray Train runs: one for the FM's stream, one for the fleet of VMs."""
+"""Ray Train runs: one for the FM's stream, one for the fleet of VMs, and one for each VM that has several workers."""
 
 import os
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,12 +19,12 @@ from ray.train import (
     TrainingFailedError,
     WorkerGroupError,
 )
-from ray.train.torch import TorchTrainer
+from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.constants import WORKER_GROUP_START_TIMEOUT_S_ENV_VAR as START_TIMEOUT_VARIABLE
 from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
 from exfm_ray.cluster import start_mend
-from exfm_ray.config import VariantConfig
+from exfm_ray.config import VariantConfig, VerticalModelConfig
 from exfm_ray.config.placement import Placement
 from exfm_ray.data.commit import Stopwatch
 from exfm_ray.data.experiment import Experiment
@@ -33,6 +34,7 @@ from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.errors import WaitError
 from exfm_ray.train.fleet import train_fleet
 from exfm_ray.train.foundation import train_foundation_stream
+from exfm_ray.train.team_run import train_as_team
 from exfm_ray.train.variants import grouped
 from exfm_ray.waits import in_vain, noted_wait, within
 
@@ -42,36 +44,61 @@ LOOK_SECONDS = 1.0
 def train_foundation_model(experiment: Experiment) -> None:
     """Train the FM through its last day; snapshots appear on the way."""
     settings = {"experiment": experiment.model_dump(mode="json")}
-    _run(experiment, "fm", train_foundation_stream, settings, 1, experiment.recipe.resources.fm_placement)
+    recipe = experiment.recipe
+    kind = RunKind("fm", "the FM", recipe.resources.fm_placement)
+    _run(experiment, kind, train_foundation_stream, settings, recipe.fm.workers)
 
 
 def train_vertical_models(
     experiment: Experiment, workers: int, variants: Sequence[VariantConfig] | None = None
 ) -> None:
-    """Train and evaluate variants over all their days, shared by `workers` processes.
+    """Train and evaluate variants over all their days, shared by `workers` processes, each variant by one at a time.
 
     Args:
         workers: at least one.
-        variants: as `train_variants` takes them; left out: the recipe's.
+        variants: as `train_variants` takes them; left out: the recipe's that have one worker.
     """
     recipe = experiment.recipe
-    groups = grouped(experiment, recipe.variants() if variants is None else variants, workers)
-    settings = {
-        "experiment": experiment.model_dump(mode="json"),
-        "groups": [[variant.model_dump(mode="json") for variant in group] for group in groups],
-    }
+    settings = _settings(experiment, recipe.fleet_variants() if variants is None else variants, workers)
     least = recipe.resources.fleet_workers_least
     wanted = workers if least is None or least >= workers else (least, workers)
-    _run(experiment, "fleet", train_fleet, settings, wanted, recipe.resources.vm_placement)
+    _run(experiment, RunKind("fleet", "the VMs", recipe.resources.vm_placement), train_fleet, settings, wanted)
+
+
+def train_with_several_workers(experiment: Experiment, vm: VerticalModelConfig) -> None:
+    """Train and evaluate a VM's variants over all their days, each by all of the VM's workers together."""
+    recipe = experiment.recipe
+    settings = _settings(experiment, [variant for variant in recipe.variants() if variant.vm.name == vm.name], 1)
+    kind = RunKind("fleet", f"the VM {vm.name}", recipe.resources.vm_placement)
+    _run(experiment, kind, train_as_team, settings, vm.workers)
+
+
+def _settings(experiment: Experiment, variants: Sequence[VariantConfig], workers: int) -> dict[str, Any]:
+    return {
+        "experiment": experiment.model_dump(mode="json"),
+        "groups": [
+            [variant.model_dump(mode="json") for variant in group] for group in grouped(experiment, variants, workers)
+        ],
+    }
+
+
+@dataclass(frozen=True)
+class RunKind:
+    """What a Ray Train run trains."""
+
+    starting: Starting
+    who: str
+    """in words"""
+    placement: Placement
+    """of each worker"""
 
 
 def _run(
     experiment: Experiment,
-    name: Starting,
+    kind: RunKind,
     function: Callable[[dict[str, Any]], None],
     settings: dict[str, Any],
     workers: int | tuple[int, int],
-    placement: Placement,
 ) -> None:
     """Run a training function on Ray Train; where a worker dies, all start again and go on from their checkpoints.
 
@@ -87,7 +114,7 @@ def _run(
     failures = 0
     while True:
         try:
-            _run_once(experiment, name, function, settings, workers, placement)
+            _run_once(experiment, kind, function, settings, workers)
         except WorkerGroupError as error:
             raise _own_words(error) from error
         except (ControllerError, RayActorError) as error:
@@ -100,13 +127,12 @@ def _run(
 
 def _run_once(
     experiment: Experiment,
-    name: Starting,
+    kind: RunKind,
     function: Callable[[dict[str, Any]], None],
     settings: dict[str, Any],
     workers: int | tuple[int, int],
-    placement: Placement,
 ) -> None:
-    resources = experiment.recipe.resources
+    resources, placement = experiment.recipe.resources, kind.placement
     local = resources.mode == "local"
     scaling = ScalingConfig(
         num_workers=0 if local else workers,  # type: ignore[arg-type]  # a pair is allowed
@@ -115,7 +141,7 @@ def _run_once(
         accelerator_type=None if local else placement.accelerator,
     )
     # a name of its own: our checkpoints carry the state, Ray Train must not look for one
-    own_name = f"{name}-{uuid.uuid4().hex[:8]}"
+    own_name = f"{kind.starting}-{uuid.uuid4().hex[:8]}"
     run_config = RunConfig(
         name=own_name,
         storage_path=str(experiment.run.logs / "train"),
@@ -124,17 +150,27 @@ def _run_once(
             controller_failure_limit=resources.max_failures,  # type: ignore[call-arg]  # of Train v2, the default
         ),
     )
-    function = partial(_started, function, experiment, name, own_name, time.time(), not local)
-    trainer = TorchTrainer(function, train_loop_config=settings, scaling_config=scaling, run_config=run_config)
+    function = partial(_started, function, experiment, kind.starting, own_name, time.time(), not local)
+    trainer = TorchTrainer(
+        function,
+        train_loop_config=settings,
+        torch_config=TorchConfig(backend=exchange_backend(placement)),
+        scaling_config=scaling,
+        run_config=run_config,
+    )
     if local:
         trainer.fit()
     else:
-        _fit(trainer, experiment, own_name, worker_words(name, workers, placement.gpus))
+        _fit(trainer, experiment, own_name, worker_words(kind.who, workers, placement.gpus))
 
 
-def worker_words(name: Starting, workers: int | tuple[int, int], gpus: float) -> str:
+def exchange_backend(placement: Placement) -> str:
+    """By what workers exchange gradients: NCCL allows each GPU one worker only."""
+    return "nccl" if placement.gpus >= 1 else "gloo"
+
+
+def worker_words(who: str, workers: int | tuple[int, int], gpus: float) -> str:
     """What a Ray Train run needs at least, such as "2 workers for the VMs (1 CPU and 0.5 GPUs each)"."""
-    who = {"fm": "the FM", "fleet": "the VMs"}[name]
     least = workers if isinstance(workers, int) else workers[0]
     count = f"{least} workers" if least > 1 else "a worker"
     share = f" and {gpus:g} GPU{'' if gpus == 1 else 's'}" if gpus else ""

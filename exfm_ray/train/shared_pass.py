@@ -15,6 +15,7 @@ from exfm_ray.data.waiting import wait_until_committed
 from exfm_ray.schema import truth_column
 from exfm_ray.train.evaluation import score
 from exfm_ray.train.shared_time import SharedTime
+from exfm_ray.train.team import ALONE, Team
 from exfm_ray.train.variant import Variant
 
 
@@ -23,13 +24,16 @@ class SharedPass:
 
     Args:
         members: that read the same rows in batches of one size; at least one.
+        team: the workers that train each of them together.
     """
 
-    def __init__(self, experiment: Experiment, members: Sequence[VariantConfig], device: torch.device) -> None:
-        self.experiment, self.device = experiment, device
+    def __init__(
+        self, experiment: Experiment, members: Sequence[VariantConfig], device: torch.device, team: Team = ALONE
+    ) -> None:
+        self.experiment, self.device, self.team = experiment, device, team
         self.vm = members[0].vm  # which speaks for all of them where rows and batches are meant
         self.truth = truth_column(self.vm.task) if experiment.data_schema.has_truth else None
-        self.variants = [Variant(experiment, config, device) for config in members]
+        self.variants = [Variant(experiment, config, device, team) for config in members]
 
     @property
     def bytes(self) -> int:
@@ -52,7 +56,8 @@ class SharedPass:
     def evaluate(self, day: int) -> None:
         """Predict the day, for those variants that are trained through the one before and have not predicted it yet."""
         untested = [v for v in self.variants if v.trained is not None and v.trained_through == day - 1]
-        untested = [variant for variant in untested if not variant.is_evaluated(day)]
+        lacking = self.team.agreed([not variant.is_evaluated(day) for variant in untested])
+        untested = [variant for variant, lacks in zip(untested, lacking, strict=True) if lacks]
         if untested:
             self._wait_for_supervision(day)
             self._evaluate(untested, day)
@@ -72,6 +77,9 @@ class SharedPass:
         time = SharedTime(len(variants))
         predicted = self._predict(variants, day, time)
         for index, (variant, stopwatch) in enumerate(zip(variants, time.stopwatches(), strict=True)):
+            if not self.team.is_first:
+                variant.note_evaluation(day, stopwatch)
+                continue
             values = score(
                 predicted[f"variant {index}"],
                 predicted["label"],
@@ -90,13 +98,18 @@ class SharedPass:
             assert batch.fm_probs is not None
             columns = {"label": batch.labels[:, 0].numpy(), "fm": batch.fm_probs[:, 0].numpy()}
             columns |= {"truth": column(table, self.truth).astype(np.float32)} if self.truth else {}
-            batch = batch.to(self.device)
+            part = self.team.part(batch.to(self.device))
             for index, variant in enumerate(variants):
+                predicted = np.zeros(len(batch), dtype=np.float32)
                 with time.spent_on(index):
-                    columns[f"variant {index}"] = variant.predict(batch)
+                    predicted[part.start : part.stop] = variant.predict(part.batch) if part.share else 0
+                columns[f"variant {index}"] = predicted
             for name, values in columns.items():
                 parts.setdefault(name, []).append(values)
-        return {name: np.concatenate(values) for name, values in parts.items()}
+        whole = {name: np.concatenate(values) for name, values in parts.items()}
+        for index in range(len(variants)):
+            whole[f"variant {index}"] = self.team.summed(whole[f"variant {index}"])
+        return whole
 
     def _train(self, variants: Sequence[Variant], day: int) -> None:
         """On the labels that came inside the feedback window, where there is one."""
@@ -116,10 +129,11 @@ class SharedPass:
         for batch in day_batches(traffic, day, batch_rows, supervision, feedback):
             rows += len(batch)
             positives += int(batch.labels[:, 0].sum())
-            batch = batch.to(self.device)
+            part = self.team.part(batch.to(self.device))
             # one after the other: on a CPU core, variants stacked into wider products were never faster
             for index, variant in enumerate(variants):
                 with time.spent_on(index):
-                    variant.train(batch)
+                    variant.train(part)
         for variant, stopwatch in zip(variants, time.stopwatches(), strict=True):
             variant.finish_day(day, rows, positives, stopwatch)
+        self.team.meet()  # whoever reads a checkpoint next must find it

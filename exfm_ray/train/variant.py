@@ -1,5 +1,6 @@
 """One variant of a VM: its method and seed, its state, and its line of results."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from exfm_ray.data.batches import Batch
 from exfm_ray.data.commit import Made, Manifest, Stopwatch
 from exfm_ray.data.counting import coded
 from exfm_ray.data.experiment import Experiment
+from exfm_ray.data.run_clock import note_help
 from exfm_ray.data.run_directory import Outcome, variant_name
 from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts
 from exfm_ray.data.traffic import Traffic
@@ -25,20 +27,24 @@ from exfm_ray.models.model import Model
 from exfm_ray.train.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from exfm_ray.train.growth import grow
 from exfm_ray.train.optimizers import build_adapter_optimizer, build_optimizers
+from exfm_ray.train.team import ALONE, Part, Team
 
 
 class Variant:
     """A student with its optimizers and counts; continues from its last checkpoint when built.
 
     Where an evaluated day is lacking from before that checkpoint, since somebody has deleted it, it starts over.
+
+    Args:
+        team: the workers that train it together; the first of them commits.
     """
 
-    def __init__(self, experiment: Experiment, config: VariantConfig, device: torch.device) -> None:
-        self.experiment, self.config, self.device = experiment, config, device
+    def __init__(self, experiment: Experiment, config: VariantConfig, device: torch.device, team: Team = ALONE) -> None:
+        self.experiment, self.config, self.device, self.team = experiment, config, device, team
         self.vm, self.method, self.seed = config.vm, config.method, config.seed
-        name = variant_name(self.vm.name, self.method, self.seed)
-        self.checkpoints = experiment.run.checkpoints(name)
-        self.snapshots = SnapshotDatabase(experiment.run.snapshots(name))
+        self.name = variant_name(self.vm.name, self.method, self.seed)
+        self.checkpoints = experiment.run.checkpoints(self.name)
+        self.snapshots = SnapshotDatabase(experiment.run.snapshots(self.name))
         self.trained: Made | None = None
         checkpoint = latest_checkpoint(self.checkpoints)
         if checkpoint is not None and not self._is_evaluated_through(int(checkpoint.about["day"])):
@@ -48,6 +54,10 @@ class Variant:
         self.begin(coded(experiment, experiment.vm_traffic(self.vm), max(self.trained_through, first)))
         if checkpoint is not None:
             self._continue(checkpoint)
+        self._check_team()
+
+    def _check_team(self) -> None:
+        self.team.check_equal(self.student, self.trained_through, self.rows, self.positives)
 
     def begin(self, traffic: Traffic) -> None:
         """A student that has seen no row, as it starts from the seed.
@@ -84,7 +94,8 @@ class Variant:
         load_checkpoint(self.checkpoints, checkpoint, self.student, self._all_optimizers())
         self.rows, self.positives = int(checkpoint.about["rows"]), int(checkpoint.about["positives"])
         self.trained = checkpoint.made
-        self._publish(0, Stopwatch.start())
+        if self.team.is_first:
+            self._publish(0, Stopwatch.start())
 
     def _all_optimizers(self) -> dict[str, Optimizer]:
         return self.optimizers | ({"adapter": self.adapter_optimizer} if self.adapter_optimizer is not None else {})
@@ -96,18 +107,20 @@ class Variant:
         tensors = [*self.student.parameters(), *(value for state in states for value in state.values())]
         return sum(tensor.nbytes for tensor in tensors if isinstance(tensor, torch.Tensor))
 
-    def train(self, batch: Batch) -> None:
+    def train(self, part: Part) -> None:
         """One step of Algorithm 1.
 
         Args:
-            batch: on the student's device.
+            part: of a batch, on the student's device.
         """
+        batch = part.batch
         fm_prob = None if batch.fm_probs is None or self.method == "none" else batch.fm_probs[:, 0]
         optimizers = list(self.optimizers.values())
         if not self.student.training:  # the walk over all modules is a hundredth of a small model's step
             self.student.train()
         label, precision = batch.labels[:, 0], self.vm.optimizer.precision
-        train_step(self.student, batch.inputs, label, fm_prob, optimizers, self.adapter_optimizer, precision)
+        complete = partial(self.team.sum_gradients, share=part.share)
+        train_step(self.student, batch.inputs, label, fm_prob, optimizers, self.adapter_optimizer, precision, complete)
 
     def finish_day(self, day: int, rows: int, positives: int, stopwatch: Stopwatch) -> None:
         """Commit the state after a day of training, and publish what would be served from now on.
@@ -116,6 +129,10 @@ class Variant:
             rows, positives: of the day's training rows.
         """
         self.trained_through, self.rows, self.positives = day, self.rows + rows, self.positives + positives
+        self._check_team()
+        if not self.team.is_first:
+            self.trained = note_help(self.experiment.run, "vm_training", self.name, day, self.team.worker, stopwatch)
+            return
         about = {"rows": self.rows, "positives": self.positives, "variant": self.config.model_dump(mode="json")}
         state = self._all_optimizers()
         self.trained = save_checkpoint(self.checkpoints, day, self.student, state, about, stopwatch).made
@@ -147,6 +164,10 @@ class Variant:
 
     def _is_evaluated_through(self, day: int) -> bool:
         return all(self.is_evaluated(each) for each in self.experiment.supervised_days[1:] if each <= day)
+
+    def note_evaluation(self, day: int, stopwatch: Stopwatch) -> None:
+        """That this worker has predicted its part of a day."""
+        note_help(self.experiment.run, "vm_evaluation", self.name, day, self.team.worker, stopwatch)
 
     def write_outcome(self, eval_day: int, values: dict[str, Any], evaluated: Made) -> None:
         """Put the evaluated day's line where the run collects it; who trained for it is told by its snapshot.

@@ -57,6 +57,7 @@ FIELDS: dict[str, frozenset[Kind]] = {
     "vms.stage": OF_SUPERVISION,
     "vms.task": NOTHING,  # the FM predicts all tasks
     "vms.methods": NOTHING,
+    "vms.workers": NOTHING,
     "evaluate.protocol": NOTHING,  # but for the first day of VMs, which evaluate.train_from_day says here
     "evaluate.cascade": NOTHING,
     "evaluate.train_from_day": OF_VOCABULARY,  # ids are counted before it

@@ -9,7 +9,16 @@ import pytest
 from exfm_ray.config import Recipe
 from exfm_ray.data.commit import Made, Stopwatch
 from exfm_ray.data.location import Location
-from exfm_ray.data.run_clock import Command, Start, note_start, noted_command, read_commands, read_starts
+from exfm_ray.data.run_clock import (
+    Command,
+    Start,
+    note_help,
+    note_start,
+    noted_command,
+    read_commands,
+    read_help,
+    read_starts,
+)
 from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.report.critical_path import critical_path
 from exfm_ray.report.overlap import Overlap, covered, overlap
@@ -213,6 +222,16 @@ def test_commands_and_starts_are_noted_in_the_run(tmp_path: Path) -> None:
     note_start(run, "fm", "fm-0", Stopwatch(1_000.0))
     note_start(run, "fm", "fm-0", Stopwatch(900.0))
     assert [(start.slot, start.made.started) for start in read_starts(run)] == [("fm-0", 900.0), ("fm-0", 1_000.0)]
+
+
+def test_a_worker_that_helps_with_a_day_once_more_has_one_note_of_it(tmp_path: Path) -> None:
+    run = RunDirectory(Location.of(str(tmp_path)))
+    for day, started in ((2, 10.0), (2, 20.0), (3, 30.0)):
+        note_help(run, "vm_training", FEED, day, 1, Stopwatch(started))
+    note_help(run, "fm", "fm", 1, 2, Stopwatch(1.0))
+    assert [(note.name, note.day, note.worker, note.made.started) for note in read_help(run)] == [
+        (FEED, 2, 1, 20.0), (FEED, 3, 1, 30.0), ("fm", 1, 2, 1.0),
+    ]  # fmt: skip
 
 
 def test_a_command_that_fails_is_noted_to_have_ended(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from exfm_ray.models.inputs import Inputs, SequenceInput
 from exfm_ray.schema import Feature, Schema
 from exfm_ray.simulation import produce
 from exfm_ray.train.evaluation import score
+from exfm_ray.train.team import ALONE
 from exfm_ray.train.variant import Variant
 from tests.conftest import claimed, small_content
 
@@ -65,7 +66,7 @@ def test_predicting_is_without_dropout_and_changes_nothing(tmp_path: Path) -> No
     assert np.array_equal(predicted, variant.predict(batch))
     np.testing.assert_allclose(predicted[:7], variant.predict(batch.rows(0, 7)), rtol=1e-5)  # no row counts on another
     assert all(torch.equal(tensor, before[name]) for name, tensor in variant.student.state_dict().items())
-    variant.train(batch)
+    variant.train(ALONE.part(batch))
     steps = {name: tensor for name, tensor in variant.student.state_dict().items() if name.endswith("_extra_state")}
     assert {int(tensor[1] - before[name][1]) for name, tensor in steps.items()} == {1}
 
@@ -104,6 +105,6 @@ def test_predicting_moves_no_running_moment(tmp_path: Path) -> None:
     start = {name: tensor.clone() for name, tensor in variant.student.state_dict().items()}
     variant.predict(batch)
     assert all(torch.equal(tensor, start[name]) for name, tensor in variant.student.state_dict().items())
-    variant.train(batch)
+    variant.train(ALONE.part(batch))
     moved = {name for name, tensor in variant.student.state_dict().items() if not torch.equal(tensor, start[name])}
     assert "model.norm.running_mean" in moved

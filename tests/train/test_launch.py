@@ -13,10 +13,10 @@ from exfm_ray.train.launch import HasStarted, worker_words
 
 
 def test_workers_in_words() -> None:
-    assert worker_words("fm", 1, 0) == "a worker for the FM (1 CPU)"
-    assert worker_words("fm", 1, 1) == "a worker for the FM (1 CPU and 1 GPU)"
-    assert worker_words("fleet", 3, 0.5) == "3 workers for the VMs (1 CPU and 0.5 GPUs each)"
-    assert worker_words("fleet", (2, 8), 0) == "2 workers for the VMs (1 CPU each)"
+    assert worker_words("the FM", 1, 0) == "a worker for the FM (1 CPU)"
+    assert worker_words("the FM", 1, 1) == "a worker for the FM (1 CPU and 1 GPU)"
+    assert worker_words("the VMs", 3, 0.5) == "3 workers for the VMs (1 CPU and 0.5 GPUs each)"
+    assert worker_words("the VMs", (2, 8), 0) == "2 workers for the VMs (1 CPU each)"
 
 
 def test_a_run_has_started_once_one_of_its_own_workers_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
