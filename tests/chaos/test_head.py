@@ -28,7 +28,7 @@ def test_the_driver_says_so_and_the_same_command_goes_on_with_another_cluster(
         driver.wait_for((tmp_path / "run" / "snapshots" / "fm" / "day=001" / "manifest.json").exists)
         DEATHS[what](lost)
         (line,) = driver.fail(END_SECONDS)
-        assert line.startswith(f"exfm: the cluster at {lost.address} is gone")
+        assert line.startswith(f"exfm: the cluster at {driver.address} is gone")
         assert "goes on from what is committed" in line
     with nodes(2) as other:
         driver.address = other.address

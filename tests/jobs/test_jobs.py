@@ -139,9 +139,10 @@ def test_a_job_goes_on_when_nobody_follows_and_leaves_nothing_when_it_is_stopped
         time.sleep(0.5)
 
 
+@pytest.mark.timeout(1_800)
 def test_a_study_is_stopped_goes_on_and_comes_home(started_head: Head, tmp_path: Path) -> None:
     study, out, to, here = (tmp_path / name for name in ("study.yaml", "there", "fetched", "here"))
-    content = study_content(trials=60)  # so that it is not over before it is stopped
+    content = study_content(trials=30)  # so that it is not over before it is stopped
     resources = {"fleet_workers": 1, "wait_timeout_seconds": 300}
     study.write_text(yaml.safe_dump(content | {"recipe": content["recipe"] | {"resources": resources}}))
     there = ("--address", started_head.address)
