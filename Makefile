@@ -8,7 +8,7 @@ BENCH := .bench
 FUXICTR ?= https://github.com/reczoo/FuxiCTR
 FUXICTR_COMMIT := 0245987fdc1d43c36164ea496a02324885a8557a
 
-.PHONY: quickstart test test-slow lint browser zookeeper s3 install bench-env
+.PHONY: quickstart test test-slow lint browser zookeeper redis s3 install bench-env
 
 quickstart: $(INSTALLED)  ## run the main job and say where its report is
 	$(BIN)/exfm run sims/quickstart.yaml --out $(OUT)
@@ -16,7 +16,7 @@ quickstart: $(INSTALLED)  ## run the main job and say where its report is
 test: lint browser zookeeper s3  ## what CI runs
 	$(BIN)/pytest
 
-test-slow: $(INSTALLED)  ## the tests that take minutes each
+test-slow: $(INSTALLED) redis  ## the tests that take minutes each
 	$(BIN)/pytest -m slow --timeout 3600
 
 lint: $(INSTALLED)
@@ -37,6 +37,13 @@ zookeeper:
 	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
 	    apt-get install -y -qq --no-install-recommends zookeeper >/dev/null; } || \
 	  echo "ZooKeeper is not installed and cannot be: its tests of the latest pointer are skipped"
+
+# A real Redis keeps what the head of a cluster knows in a slow test; without it that test is skipped and says so.
+redis:
+	@command -v redis-server >/dev/null || \
+	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
+	    apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } || \
+	  echo "Redis is not installed and cannot be: the test of a head that is started anew is skipped"
 
 # An S3-compatible server, in an environment of its own because it needs an older package than the project; without it
 # those tests are skipped and say so.

@@ -84,29 +84,35 @@ def run(
 
 @app.command()
 def submit(
-    recipe: Annotated[str, typer.Argument(help="A recipe (YAML).")],
+    recipe: Annotated[str, typer.Argument(help="A recipe, or a study (YAML).")],
     address: Dashboard,
     out: Annotated[str | None, typer.Option(help="As the cluster's nodes see it; default ~/runs/<name>.")] = None,
     edits: Edits = None,
     set_from: SetFrom = None,
     store: Store = None,
+    storage: Annotated[str | None, typer.Option(help="Of a study, as `exfm tune` takes it on the cluster.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Of a study, as `exfm tune` takes it.")] = None,
     follow: Annotated[bool, typer.Option(help="Show what the job prints until it ends.")] = True,
     to: Annotated[str | None, typer.Option(metavar="DIR", help="Fetch results and report into it at the end.")] = None,
 ) -> None:
-    """Run a recipe as a job of a Ray cluster. The same command again follows that job, or goes on with its run."""
-    with _telling() as tell:
-        from exfm_ray.recipe import read_any_recipe
+    """Run a recipe, or search as a study says, as a job of a Ray cluster.
 
-        parsed = read_any_recipe(recipe, edits or [], set_from)
+    The same command again follows that job, or goes on with its run.
+    """
+    with _telling() as tell:
+        from exfm_ray.recipe import read_recipe_or_study
+
+        parsed = read_recipe_or_study(recipe, edits or [], set_from)
         if to is not None and not follow:
             raise UserError("--to: results come when the job ends; leave --no-follow out, or `exfm job fetch`")
         from exfm_ray.jobs.checks import check_submission
         from exfm_ray.jobs.client import open_client
+        from exfm_ray.jobs.submission import Options
         from exfm_ray.jobs.submission import submit as submit_recipe
 
-        place = out or f"~/runs/{parsed.name}"
-        check_submission(parsed, place, store)
-        submitted = submit_recipe(open_client(address), address, parsed, place, store)
+        place, options = out or f"~/runs/{parsed.name}", Options(store, storage, timeout)
+        check_submission(parsed, place, options)
+        submitted = submit_recipe(open_client(address), address, parsed, place, options)
         tell.line(f"job:     {submitted.job}, {'started' if submitted.is_new else 'at work already'}, in {place}")
     if not follow:
         print(f"follow:  exfm job logs {submitted.job} --address {address}")
@@ -138,7 +144,7 @@ def job_fetch(
     address: Dashboard,
     to: Annotated[str, typer.Option(metavar="DIR", help="Directory on this machine.")],
 ) -> None:
-    """Bring recipe, results and report of a job's run to this machine."""
+    """Bring recipe, results and report of a job's run to this machine; of a study its trials and chosen point too."""
     _fetch(job, address, to)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from exfm_ray.config import Recipe, ResourcesConfig
 from exfm_ray.data.prepare import Made, Spread
 from exfm_ray.errors import UserError, WaitError
+from exfm_ray.last_words import leave_word
 from exfm_ray.mends import mend_words, recipe_mends, resource_mends
 from exfm_ray.placing import Node, check_placement, room_on
 from exfm_ray.quiet import quieten
@@ -371,6 +372,7 @@ def _start(cpus: int) -> None:
     """A cluster of this machine alone: bound to loopback, with token authentication, without a dashboard."""
     import ray
 
+    leave_word(_gone("Ray on this machine", "start the same command again: it"))
     # few processes, but all of them start at once; Ray would warn about each beyond the number of cores
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", "16")
     ray.init(
@@ -383,11 +385,20 @@ def _start(cpus: int) -> None:
     )
 
 
+def _gone(cluster: str, again: str) -> str:
+    """The last words of a driver, whose cluster mostly ends before it does; it may also be killed itself."""
+    return (
+        f"exfm: {cluster} is gone (its head node, or its node on this machine, has ended), or this process was killed; "
+        f"{again} goes on from what is committed"
+    )
+
+
 def _connect(address: str) -> None:
     import ray
 
     import exfm_ray
 
+    leave_word(_gone(f"the cluster at {address}", "start the same command again, on this cluster or another: it"))
     package = str(Path(exfm_ray.__file__).parent)
     attach = partial(
         ray.init,

@@ -51,6 +51,25 @@ def read_any_recipe(
     return _validated(GridRecipe, content) if "fms" in content else validated(content)
 
 
+def read_recipe_or_study(
+    path: str, edits: Sequence[str] = (), study: str | None = None
+) -> Recipe | GridRecipe | TheoryRecipe | StudyConfig:
+    """Whatever a YAML file holds, edited; one with the field `space` or `recipe` is a study.
+
+    Args:
+        study: as `read_any_recipe` takes it.
+
+    Raises:
+        UserError: a file, an edit or a field is wrong, or a study would take what another one chose.
+    """
+    content = _read_mapping(path, "RECIPE", "sims/quickstart.yaml", "name: …")
+    if "space" not in content and "recipe" not in content:
+        return read_any_recipe(path, edits, study)
+    if study is not None:
+        raise UserError(f"--set-from: {path} is a study, which searches what {study} chose; leave it out")
+    return read_study(path, edits)
+
+
 def read_study(path: str, edits: Sequence[str] = ()) -> StudyConfig:
     """A study from a YAML file, edited. Its `recipe` is that of one simulation, or the path of it from the file on.
 

@@ -19,7 +19,7 @@ from exfm_ray.config import Chosen, StudyConfig
 from exfm_ray.data.dataset import Dataset, open_dataset
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
-from exfm_ray.data.run_directory import RunDirectory, read_outcome
+from exfm_ray.data.run_directory import STUDY_FILE, RunDirectory, read_outcome
 from exfm_ray.errors import UserError
 from exfm_ray.preflight import check_memory, check_recipe
 from exfm_ray.quiet import quieten
@@ -32,7 +32,6 @@ from exfm_ray.tune.search import search
 from exfm_ray.tune.trial_book import TrialBook, open_study
 from exfm_ray.tune.worker_pool import worker_pool
 
-STUDY_FILE = "study.db"
 SETTINGS = "settings"
 """an attribute of a study: what it searches, as plain values"""
 

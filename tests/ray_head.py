@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.das.zookeeper_server import free_port
 
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 
 
 class Head:

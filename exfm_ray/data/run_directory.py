@@ -19,6 +19,9 @@ from exfm_ray.data.stored import Kind, Stored
 from exfm_ray.errors import DataError
 from exfm_ray.schema import Method
 
+STUDY_FILE = "study.db"
+"""a study's trials, where they have no storage elsewhere: a database of SQLite"""
+
 
 class Outcome(BaseModel):
     """One evaluated day of one VM, method and seed, or of one cascade: its line of results.jsonl or cascade.jsonl, and

@@ -1,1 +1,1 @@
-"""Runs on a cluster that is somewhere else: handed to Ray's job API, followed, stopped, their results fetched."""
+"""Runs and studies on a cluster elsewhere: handed to Ray's job API, followed, stopped, their results fetched."""

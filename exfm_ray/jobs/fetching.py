@@ -21,11 +21,13 @@ from exfm_ray.jobs.submission import OUT_KEY
 FETCH_SECONDS = 300.0
 """for the cluster to start a process that reads the files"""
 POLL_SECONDS = 0.5
-FILES = ("recipe.yaml", "results.jsonl", "report/index.html")
+OF_A_RUN = ("recipe.yaml", "results.jsonl", "report/index.html")
+OF_A_STUDY = ("study.db", "trials.jsonl", "chosen.json", *(f"simulation/{name}" for name in OF_A_RUN))
+FILES = (*OF_A_RUN, *OF_A_STUDY)
 
 
 def fetch(client: JobClient, address: str, job: JobDetails, directory: Path) -> list[Path]:
-    """Write what the job's run has of its recipe, results and report into a local directory.
+    """Write what the job's run has of its recipe, results and report, or its study has found, into a local directory.
 
     Raises:
         UserError: the job is none of ours, or its run has no results yet. Nothing is written.

@@ -1,4 +1,4 @@
-"""What travels to the cluster with a job: this package and one recipe, nothing else that lies beside them."""
+"""What travels to the cluster with a job: this package and one recipe or study, nothing else that lies beside them."""
 
 import shutil
 import tempfile

@@ -1,4 +1,4 @@
-"""Handing a recipe to a cluster. A job is found again by its run directory, so that submitting twice goes on."""
+"""Handing a recipe or a study to a cluster. A job is found again by its run directory: submitting twice goes on."""
 
 import hashlib
 import re
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 from ray.job_submission import JobDetails
 
+from exfm_ray.config import StudyConfig
 from exfm_ray.errors import UserError
 from exfm_ray.jobs.client import JobClient, answering
 from exfm_ray.jobs.parcel import RECIPE_FILE, parcel, recipe_text
@@ -19,6 +20,22 @@ STOP_SECONDS = 30
 
 
 @dataclass(frozen=True)
+class Options:
+    """Of `exfm run` or `exfm tune`, as the cluster's nodes take them; None: left out."""
+
+    store: str | None = None
+    """of what runs have in common"""
+    storage: str | None = None
+    """of a study's trials"""
+    timeout: float | None = None
+    """seconds of a study's search"""
+
+    def arguments(self) -> list[str]:
+        given = {"--store": self.store, "--storage": self.storage, "--timeout": self.timeout}
+        return [word for name, value in given.items() if value is not None for word in (name, str(value))]
+
+
+@dataclass(frozen=True)
 class Submitted:
     """A job, and whether this submission started it or found it at work."""
 
@@ -26,12 +43,12 @@ class Submitted:
     is_new: bool
 
 
-def submit(client: JobClient, address: str, recipe: BaseModel, out: str, store: str | None = None) -> Submitted:
+def submit(client: JobClient, address: str, recipe: BaseModel, out: str, options: Options = Options()) -> Submitted:
     """Start a job for a run directory, or find the one that is already at work there.
 
     Args:
+        recipe: of a run, or a study.
         out: the run directory as the cluster's nodes see it.
-        store: of what runs have in common, likewise.
 
     Raises:
         UserError: a job with another recipe is at work there.
@@ -46,7 +63,7 @@ def submit(client: JobClient, address: str, recipe: BaseModel, out: str, store: 
             try:
                 client.submit_job(
                     submission_id=job,
-                    entrypoint=_entrypoint(out, store),
+                    entrypoint=_entrypoint(recipe, out, options),
                     runtime_env={
                         "working_dir": str(directory),
                         "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)},
@@ -61,9 +78,10 @@ def submit(client: JobClient, address: str, recipe: BaseModel, out: str, store: 
     return Submitted(job, is_new=True)
 
 
-def _entrypoint(out: str, store: str | None) -> str:
-    options = ["--out", out, "--address", "auto", *(["--store", store] if store is not None else [])]
-    return f"exec python -m exfm_ray.cli run {RECIPE_FILE} {shlex.join(options)}"
+def _entrypoint(recipe: BaseModel, out: str, options: Options) -> str:
+    command = "tune" if isinstance(recipe, StudyConfig) else "run"
+    arguments = [command, RECIPE_FILE, "--out", out, "--address", "auto", *options.arguments()]
+    return f"exec python -m exfm_ray.cli {shlex.join(arguments)}"
 
 
 def _found(working: JobDetails, digest: str, address: str, out: str) -> Submitted:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.chaos.driver import RUN_SECONDS
 from tests.chaos.nodes import Nodes, nodes
 from tests.chaos.recipe import content
 from tests.chaos.small_run import SmallRun
@@ -27,7 +28,7 @@ def expected(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     out = tmp_path_factory.mktemp("calm") / "run"
     command = [sys.executable, "-m", "exfm_ray.cli", "run", str(recipe), "--out", str(out)]
     done = subprocess.run(
-        [*command, "--set", "resources.mode=local"], capture_output=True, text=True, check=False, timeout=300
+        [*command, "--set", "resources.mode=local"], capture_output=True, text=True, check=False, timeout=RUN_SECONDS
     )
     assert done.returncode == 0, done.stderr
     return (out / "results.jsonl").read_bytes()

@@ -28,7 +28,7 @@ NOTICED_SOON = (
 )
 """a node is given up after some 15 seconds of silence, not a minute"""
 WITH_TOKEN = ("RAY_AUTH_MODE=token", f"RAY_AUTH_TOKEN={secrets.token_hex(32)}", "RAY_USAGE_STATS_ENABLED=0")
-JOIN_SECONDS, LEAVE_SECONDS = 120, 120
+JOIN_SECONDS, LEAVE_SECONDS = 300, 120
 
 
 class Host:
@@ -73,6 +73,11 @@ class Host:
         """Whether a process of Ray that is called so runs here."""
         return any(title(process).startswith(name) for process in self.processes())
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether its node of Ray has."""
+        return self._node is not None and self._node.poll() is not None
+
     def cut_off(self) -> None:
         ip("link", "set", self.cable, "down")
 
@@ -112,7 +117,7 @@ def hosts(count: int, log: Path) -> Iterator[list[Host]]:
         for number in range(1, count + 1):
             opened.append(Host(number, bridge))
             opened[-1].start(log)
-            _wait_until_joined(opened[0], len(opened), log)
+            _wait_until_joined(opened, log)
         yield opened
     finally:
         for host in reversed(opened):
@@ -120,10 +125,13 @@ def hosts(count: int, log: Path) -> Iterator[list[Host]]:
         ip("link", "delete", bridge)
 
 
-def _wait_until_joined(head: Host, count: int, log: Path) -> None:
+def _wait_until_joined(opened: list[Host], log: Path) -> None:
+    """Until the newest has; it is started anew where Ray gives it up, as on a machine too busy for its half minute."""
     deadline = time.monotonic() + JOIN_SECONDS
-    while alive(head) != count:
-        assert time.monotonic() < deadline, f"node {count} did not join: {log.read_text()}"
+    while alive(opened[0]) != len(opened):
+        assert time.monotonic() < deadline, f"node {len(opened)} did not join: {log.read_text()}"
+        if opened[-1].has_ended:
+            opened[-1].start(log)
         time.sleep(1)
 
 

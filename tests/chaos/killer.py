@@ -27,7 +27,10 @@ class Killer:
             "driver": self._kill_driver,
             "FM worker": lambda: self._kill_writer("checkpoints/fm/*/manifest.json"),
             "VM worker": lambda: self._kill_writer("checkpoints/*-*/*/manifest.json"),
+            "Train controller": lambda: self._kill_called("ray::TrainController"),
+            "fleet's queue": lambda: self._kill_called("ray::WorkQueue"),
             "Serve replica": lambda: self._kill_called("ray::ServeReplica"),
+            "Serve controller": lambda: self._kill_called("ray::ServeController"),
             "Data worker": lambda: self._kill_called("ray::Map("),
             "node": self._kill_node,
         }
@@ -68,7 +71,18 @@ class Killer:
         return True
 
 
-KINDS = ("driver", "FM worker", "VM worker", "Serve replica", "Data worker", "node")
+KINDS = (
+    "driver",
+    "FM worker",
+    "VM worker",
+    "Train controller",
+    "fleet's queue",
+    "Serve replica",
+    "Serve controller",
+    "Data worker",
+    "node",
+)
+"""Serve has no proxy in a run, which opens no port"""
 
 
 def _maker(manifest: Path) -> int | None:

@@ -6,10 +6,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from exfm_ray.cli import app
 from tests.das.zookeeper_server import free_port
+from tests.tune.studies import study_content
 
 
 class Stranger(BaseHTTPRequestHandler):
@@ -44,6 +46,8 @@ def stranger() -> Iterator[str]:
         ("data={type: partitions, path: here}", [], "data.path: 'here' is relative"),
         ("seeds=[0]", ["--out", "runs/small"], "--out: 'runs/small' is relative"),
         ("seeds=[0]", ["--store", "common"], "--store: 'common' is relative"),
+        ("seeds=[0]", ["--storage", "sqlite:////tmp/study.db"], "--storage: is of a study, and small is a recipe"),
+        ("seeds=[0]", ["--timeout", "9"], "--timeout: is of a study"),
         ("seeds=[0]", ["--no-follow", "--to", "here"], "--to: results come when the job ends"),
         ("seeds=[0]", ["--address", "127.0.0.1:8265"], "--address: '127.0.0.1:8265' is no place of Ray's job API"),
         ("seeds=[0]", ["--address", "ray://127.0.0.1:10001"], "is no place of Ray's job API"),
@@ -54,6 +58,30 @@ def test_mistakes_are_told_in_one_line(small_recipe_file: Path, edit: str, optio
     arguments = ["submit", str(small_recipe_file), "--set", edit, "--address", "http://127.0.0.1:1", *options]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
+    assert told in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("edit", "options", "told"),
+    [
+        ("space.lable_scale=[1]", [], "space.lable_scale: there is no such field; did you mean 'label_scale'?"),
+        ("choose_through_day=5", [], "choose_through_day: 5 leaves none of the 5 days to report"),
+        ("recipe.vms.first.domain=9", [], "domain: 9 is not in the data"),
+        ("recipe.data={type: partitions, path: here}", [], "data.path: 'here' is relative"),
+        ("trials=6", ["--out", "studies/small"], "--out: 'studies/small' is relative"),
+        ("trials=6", ["--out", "s3://bucket/study"], "--storage: is missing; s3://bucket/study is not on this machine"),
+        ("trials=6", ["--storage", "sqlite:///study.db"], "--storage: 'sqlite:///study.db' is of a relative path"),
+        ("trials=6", ["--set-from", "elsewhere"], "is a study, which searches what elsewhere chose; leave it out"),
+        ("trials=6", [], "--address: nobody answers"),
+    ],
+)
+def test_mistakes_in_a_study_are_told_in_one_line(tmp_path: Path, edit: str, options: list[str], told: str) -> None:
+    study = tmp_path / "study.yaml"
+    study.write_text(yaml.safe_dump(study_content()))
+    nobody = f"http://127.0.0.1:{free_port()}"
+    result = CliRunner().invoke(app, ["submit", str(study), "--set", edit, "--address", nobody, *options])
+    assert result.exit_code == 2, result.output
     assert told in result.stderr
     assert result.stderr.count("\n") == 1
 

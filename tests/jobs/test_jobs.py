@@ -1,4 +1,4 @@
-"""Runs handed to a real head by Ray's job API: followed, found again, stopped, fetched, and only with the token."""
+"""Runs and studies handed to a real head by Ray's job API: followed, found again, stopped, fetched, by token."""
 
 import json
 import re
@@ -10,11 +10,13 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
+import optuna
 import pytest
 import yaml
 
 from tests.conftest import small_content
 from tests.ray_head import Head
+from tests.tune.studies import study_content
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -135,3 +137,41 @@ def test_a_job_goes_on_when_nobody_follows_and_leaves_nothing_when_it_is_stopped
     while left := applications(started_head):
         assert time.monotonic() < deadline, f"still served: {list(left)}"
         time.sleep(0.5)
+
+
+@pytest.mark.timeout(1_800)
+def test_a_study_is_stopped_goes_on_and_comes_home(started_head: Head, tmp_path: Path) -> None:
+    study, out, to, here = (tmp_path / name for name in ("study.yaml", "there", "fetched", "here"))
+    content = study_content(trials=30)  # so that it is not over before it is stopped
+    resources = {"fleet_workers": 1, "wait_timeout_seconds": 300}
+    study.write_text(yaml.safe_dump(content | {"recipe": content["recipe"] | {"resources": resources}}))
+    there = ("--address", started_head.address)
+    first = exfm(started_head, "submit", str(study), *there, "--out", str(out), "--no-follow")
+    assert first.returncode == 0, first.stderr
+    job = job_of(first.stdout)
+    while not (out / "study.db").exists():
+        assert json.loads(started_head.ask(f"/api/jobs/{job}"))["status"] in ("PENDING", "RUNNING")
+        time.sleep(0.5)
+    stopped = exfm(started_head, "job", "stop", job, *there)
+    assert stopped.stdout == f"{job} has ended: stopped\n", stopped.stderr
+    assert not (out / "results.jsonl").exists()
+    again = exfm(started_head, "submit", str(study), *there, "--out", str(out), "--to", str(to))
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert job_of(again.stdout) == job.removesuffix("1") + "2"
+    alone = run("tune", str(study), "--out", str(here), "--set", "recipe.resources={mode: local}")
+    assert alone.returncode == 0, alone.stderr
+    assert (to / "results.jsonl").read_bytes() == (here / "results.jsonl").read_bytes()
+    for name in ("chosen.json", "study.db", "trials.jsonl", "report/index.html", "simulation/report/index.html"):
+        assert (to / name).is_file(), name
+    assert values_of(to / "study.db") == values_of(here / "study.db")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(content["recipe"]))
+    taken = run("run", str(recipe), "--out", str(tmp_path / "run"), "--set-from", str(to))
+    assert taken.returncode == 0, taken.stderr
+
+
+def values_of(database: Path) -> list[list[float]]:
+    """Of all trials, by number, as Optuna reads them."""
+    (summary,) = optuna.get_all_study_summaries(f"sqlite:///{database}")
+    trials = optuna.load_study(study_name=summary.study_name, storage=f"sqlite:///{database}").trials
+    return [trial.values for trial in trials]

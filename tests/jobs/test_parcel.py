@@ -1,6 +1,7 @@
 """What is sent to a cluster, and what comes back."""
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from exfm_ray.errors import DataError, UserError
 from exfm_ray.jobs import parcel as parcel_module
 from exfm_ray.jobs.fetching import received
 from exfm_ray.jobs.parcel import RECIPE_FILE, parcel
-from exfm_ray.jobs.sending import lines
-from exfm_ray.recipe import read_any_recipe
+from exfm_ray.jobs.sending import database, lines
+from exfm_ray.recipe import read_any_recipe, read_recipe_or_study, read_study
 
 PACKAGE = Path(exfm_ray.__file__).parent
 
@@ -28,6 +29,25 @@ def test_the_package_and_the_recipe_travel_and_nothing_else(small_recipe: Recipe
     needed = {file.relative_to(PACKAGE.parent) for file in PACKAGE.rglob("*") if file.is_file()}
     assert needed - sent == {file for file in needed if "__pycache__" in file.parts}
     assert not directory.exists()
+
+
+@pytest.mark.parametrize("name", ["figure10", "figure11", "figure12"])
+def test_a_study_travels_whole(name: str) -> None:
+    study = read_study(str(PACKAGE.parent / f"tuning/{name}.yaml"))
+    with parcel(study) as directory:
+        assert read_recipe_or_study(str(directory / RECIPE_FILE)) == study
+
+
+def test_a_database_is_sent_as_it_is_after_its_last_transaction(tmp_path: Path) -> None:
+    place = tmp_path / "study.db"
+    writer = sqlite3.connect(place)
+    writer.execute("create table trials (number integer)")
+    writer.execute("insert into trials values (1)")
+    writer.commit()
+    writer.execute("insert into trials values (2)")  # of a transaction that is under way
+    (tmp_path / "sent.db").write_bytes(database(Location(str(place))))
+    writer.close()
+    assert sqlite3.connect(tmp_path / "sent.db").execute("select number from trials").fetchall() == [(1,)]
 
 
 def test_too_much_is_not_sent(small_recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
