@@ -18,9 +18,10 @@ from ray.train import (
     TrainingFailedError,
     WorkerGroupError,
 )
-from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.constants import HEALTH_CHECK_INTERVAL_S_ENV_VAR as LOOK_VARIABLE
 from ray.train.v2._internal.constants import WORKER_GROUP_START_TIMEOUT_S_ENV_VAR as START_TIMEOUT_VARIABLE
 from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from exfm_ray.cluster import start_mend
 from exfm_ray.config import VariantConfig
@@ -37,6 +38,8 @@ from exfm_ray.train.variants import grouped
 from exfm_ray.waits import in_vain, noted_wait, within
 
 LOOK_SECONDS = 1.0
+CONTROLLER_LOOK_SECONDS = 0.25
+"""after which Ray Train's controller sees that its workers have ended or failed; its default is 2"""
 
 
 def train_foundation_model(experiment: Experiment) -> None:
@@ -125,7 +128,8 @@ def _run_once(
         ),
     )
     function = partial(_started, function, experiment, name, own_name, time.time(), not local)
-    trainer = TorchTrainer(function, train_loop_config=settings, scaling_config=scaling, run_config=run_config)
+    # not TorchTrainer, which has every controller import torch, and joins workers that exchange no gradients
+    trainer = DataParallelTrainer(function, train_loop_config=settings, scaling_config=scaling, run_config=run_config)
     if local:
         trainer.fit()
     else:
@@ -141,13 +145,14 @@ def worker_words(name: Starting, workers: int | tuple[int, int], gpus: float) ->
     return f"{count} for {who} (1 CPU{share}{' each' if least > 1 else ''})"
 
 
-def _fit(trainer: TorchTrainer, experiment: Experiment, name: str, needs: str) -> None:
+def _fit(trainer: DataParallelTrainer, experiment: Experiment, name: str, needs: str) -> None:
     """Run a trainer, and tell for what it waits until its workers are there.
 
     Ray Train itself asks for them for ever, in tries of a minute each.
     """
     resources, has_started = experiment.recipe.resources, HasStarted(experiment.run, name)
     timeout = resources.start_timeout_seconds
+    os.environ.setdefault(LOOK_VARIABLE, str(CONTROLLER_LOOK_SECONDS))
     os.environ[START_TIMEOUT_VARIABLE] = str(timeout / (resources.max_failures + 1))
     try:
         with noted_wait(needs, has_started):
