@@ -75,12 +75,12 @@ class Run:
         return SLACK * self.cpu_seconds["vm_training"] / cores + self.seconds["fm"] + START_SECONDS
 
 
-def recipe(vms: int, rows: int) -> dict[str, Any]:
+def recipe(vms: int, rows: int, days: int = DAYS) -> dict[str, Any]:
     """So many VMs, dealt over the domains, each taught by the one FM."""
     model = {"type": "deepfam", "embedding_dim": 16, "hidden": [64, 32]}
     return {
         "name": f"fleet-{vms}",
-        "data": {"type": "drift", "days": DAYS, "events_per_day": rows, "domains": DOMAINS, "stages": ["later"]},
+        "data": {"type": "drift", "days": days, "events_per_day": rows, "domains": DOMAINS, "stages": ["later"]},
         "fm": {"model": {"type": "dcnv2", "embedding_dim": 16, "cross_layers": 2, "hidden": [128, 64]}},
         "vms": [{"name": f"vm{number:02d}", "domain": number % DOMAINS, "model": model} for number in range(vms)],
         "methods": ["ah"],

@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 our failure (its traceback kept in the log), 2 the user's mistake (one line), 130 interrupted.
 """
 
+import gc
 import sys
 import traceback
 from collections.abc import Iterator
@@ -479,7 +480,10 @@ def _exit(message: str, code: int) -> typer.Exit:
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    try:
+        app()
+    finally:
+        gc.freeze()  # or Python would look for cycles among all that was imported, most of a second long
 
 
 if __name__ == "__main__":

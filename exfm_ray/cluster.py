@@ -17,7 +17,7 @@ from exfm_ray.errors import UserError, WaitError
 from exfm_ray.last_words import leave_word
 from exfm_ray.mends import mend_words, recipe_mends, resource_mends
 from exfm_ray.placing import Node, check_placement, room_on
-from exfm_ray.quiet import quieten
+from exfm_ray.quiet import loading_beside, quieten
 from exfm_ray.waits import noted_wait, within
 
 CONNECT_SECONDS = 10
@@ -215,12 +215,12 @@ class SharedCluster:
     def _open(self, logs: Path) -> None:
         if not self._is_open:
             self._is_open = True  # also where it fails half-way
-            quieten(logs)
             if self._address is None:
                 cpus = max(os.cpu_count() or 1, *(needed_cpus(one, self._workers(one)) for one in self._recipes))
-                with noted_wait("Ray on this machine"):
+                with noted_wait("Ray on this machine"), loading_beside(logs):
                     _start(cpus)
             else:
+                quieten(logs)
                 _connect(self._address)
             for recipe in self._recipes:
                 self._check(recipe)
@@ -375,6 +375,8 @@ def _start(cpus: int) -> None:
     leave_word(_gone("Ray on this machine", "start the same command again: it"))
     # few processes, but all of them start at once; Ray would warn about each beyond the number of cores
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", "16")
+    # a process for each Ray Train run that would look whether a node is about to be taken away
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     ray.init(
         "local",  # never the cluster that RAY_ADDRESS may name: that takes --address
         num_cpus=cpus,

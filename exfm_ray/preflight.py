@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from exfm_ray.cascade.plan import check_cascade
 from exfm_ray.config import (
@@ -19,9 +18,6 @@ from exfm_ray.data.dataset import Dataset
 from exfm_ray.errors import UserError
 from exfm_ray.mends import Mend, first_fit, mend_words, with_workers
 from exfm_ray.schema import Schema
-
-if TYPE_CHECKING:
-    from exfm_ray.models.model import Model
 
 BYTES_PER_PARAMETER = 4
 
@@ -105,7 +101,7 @@ def memory_needed(vm: VerticalModelConfig, recipe: Recipe, schema: Schema) -> in
     """Bytes of a VM's parameters, in all its workers."""
     counted = recipe.vocabulary  # whose tables are as small as can be, since nobody knows yet how large they become
     inputs = (schema if counted is None else schema.counted(but=counted.hashed)).for_vm()
-    return _meta_model(vm.model, inputs, tasks=1).parameter_count() * BYTES_PER_PARAMETER * vm.workers
+    return _parameters(vm.model, inputs, tasks=1) * BYTES_PER_PARAMETER * vm.workers
 
 
 def _in_each(vm: VerticalModelConfig) -> str:
@@ -187,16 +183,14 @@ def _check_model(where: str, config: ModelConfig, schema: Schema, tasks: int) ->
     if isinstance(config, DminModel) and (problem := config.disagreement(schema)) is not None:
         raise UserError(f"{where}.{problem}")
     try:
-        _meta_model(config, schema, tasks)
+        _parameters(config, schema, tasks)
     except ValueError as error:
         raise UserError(f"{where}: {error}") from error
 
 
-def _meta_model(config: ModelConfig, schema: Schema, tasks: int) -> "Model":
-    """The model on torch's meta device, which computes shapes and allocates nothing."""
-    import torch  # slow to import, and needed only once a recipe has passed all that is quick to check
+def _parameters(config: ModelConfig, schema: Schema, tasks: int) -> int:
+    """Of a model that is not built, unless that raises a ValueError."""
+    # slow to import, and needed only once a recipe has passed all that is quick to check
+    from exfm_ray.models.build import parameters_of
 
-    from exfm_ray.models.build import build_model
-
-    with torch.device("meta"):
-        return build_model(config, schema, tasks)
+    return parameters_of(config, schema, tasks)

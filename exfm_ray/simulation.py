@@ -127,7 +127,6 @@ def produce(
         tell: says a line to the user.
     """
     logs = experiment.run.local_directory() / "logs"
-    quieten(logs)
     is_local, workers, spread = experiment.recipe.resources.mode == "local", 1, cast(Spread, map)
     everywhere = spread
     if not is_local:
@@ -139,6 +138,8 @@ def produce(
         if cluster.outlives_command:
             check_shared(experiment.run)
         spread = everywhere if is_large(experiment.recipe.data, data) else map
+    else:
+        quieten(logs)
     common: dict[Kind, Callable[[], None]] = {
         "days": partial(_prepare_days, experiment, data, spread),
         "vocabulary": partial(_count_vocabularies, experiment),

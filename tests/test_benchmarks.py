@@ -167,3 +167,21 @@ def test_a_fleet_is_measured_beside_what_is_allowed(tmp_path: Path) -> None:
         assert row["vm_training_cpu_seconds"] > 0 < row["fm_cpu_seconds"]
     assert more["ratio"] == pytest.approx(more["theirs"] / more["ours"], rel=0.05)
     assert "the VM alone" in drawing.read_text()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_memory_of_a_runs_processes_is_measured(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    command = [sys.executable, str(BENCHMARKS / "memory.py"), "--vms", "1", "2", "--days", "--rows", "1500"]
+    done = subprocess.run([*command, "--json", str(figures)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(figures.read_text())["rows"]
+    kinds = ("fleet worker", "FM worker", "replica", "driver", "all processes")
+    assert [row["what"] for row in rows] == [
+        f"peak of the {kind}, {vms} VMs beside 1" for vms in (1, 2) for kind in kinds
+    ]
+    by_kind = dict(zip(kinds, rows, strict=False))
+    for kind in kinds[:-1]:
+        assert 20 < by_kind[kind]["ours"] < by_kind[kind]["resident_mib"], "torch is imported, and its files are mapped"
+    assert by_kind["all processes"]["ours"] > sum(by_kind[kind]["ours"] for kind in kinds[:-1]) / 2

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -31,6 +31,8 @@ from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, FM_SNAPSHOT, STAGE, su
 from exfm_ray.waits import within
 
 Mask = NDArray[np.bool_]
+Row = Callable[[dict[str, Any]], dict[str, Any]]
+"""what a task makes of a row"""
 
 REQUESTS_IN_FLIGHT = 3
 CPUS_PER_TASK = 0.25
@@ -59,6 +61,8 @@ def augment_days(
         handle: of the FM in this process (local mode); None lets Ray Data spread the work.
     """
     timeout, metrics = experiment.recipe.resources.wait_timeout_seconds, WindowMetrics(application)
+    if handle is None:
+        _start_ray_data(experiment)
     for day in experiment.supervised_days:
         if committed(experiment.supervision(day)) is None:
             snapshot_day = experiment.supervising_snapshot(day)
@@ -125,17 +129,33 @@ def _on_ray_data(
         return {"part": row["part"], "done": done.model_dump_json(), "failure": None}
 
     work = [{"part": part, "file": file.model_dump_json()} for part, file in enumerate(files)]
-    data = ray.data.from_items(work, override_num_blocks=len(work)).map(
-        augment,
-        num_cpus=CPUS_PER_TASK,
-        compute=ray.data.TaskPoolStrategy(size=experiment.recipe.resources.augment_tasks),
-    )
-    timeout = experiment.recipe.resources.wait_timeout_seconds
-    done = within(timeout, f"Ray Data's tasks that supervise day {day}", WAIT_MEND, data.take_all)
+    done = _mapped(experiment, augment, work, f"Ray Data's tasks that supervise day {day}")
     rows = sorted(done, key=lambda row: int(row["part"]))
     if failure := next((row["failure"] for row in rows if row["failure"] is not None), None):
         raise DataError(failure)
     return [SupervisedPart.model_validate_json(row["done"]) for row in rows]
+
+
+def _start_ray_data(experiment: Experiment) -> None:
+    """What starts with the first task, and takes seconds, starts while the FM still learns its first day."""
+    _mapped(experiment, _as_it_is, [{"part": 0}], "Ray Data's first task")
+
+
+def _as_it_is(row: dict[str, Any]) -> dict[str, Any]:
+    return row  # found by its name, so that its process imports this file
+
+
+def _mapped(experiment: Experiment, function: Row, rows: Sequence[dict[str, Any]], what: str) -> list[dict[str, Any]]:
+    """A Ray Data task per row.
+
+    Raises:
+        WaitError: they did not end in the recipe's time.
+    """
+    resources = experiment.recipe.resources
+    data = ray.data.from_items(list(rows), override_num_blocks=len(rows)).map(
+        function, num_cpus=CPUS_PER_TASK, compute=ray.data.TaskPoolStrategy(size=resources.augment_tasks)
+    )
+    return within(resources.wait_timeout_seconds, what, WAIT_MEND, data.take_all)
 
 
 def augment_part(

@@ -4,7 +4,9 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -131,9 +133,7 @@ class RunDirectory:
         `recipe`, `versions` (package → version), `prepared` and `vocabulary` (URIs or None), `stored` (what of the run
         lies in a store, or None).
         """
-        content = yaml.safe_load(self.recipe_file.read())
-        assert isinstance(content, dict)
-        return content
+        return deepcopy(_parsed(self.recipe_file.read()))
 
     @property
     def stored(self) -> Stored | None:
@@ -237,6 +237,14 @@ class RunDirectory:
     def results(self) -> list[dict[str, Any]]:
         """The lines of results.jsonl."""
         return [json.loads(line) for line in self.results_file.read().splitlines()]
+
+
+@lru_cache(maxsize=16)
+def _parsed(content: bytes) -> dict[str, Any]:
+    """A `recipe.yaml`; a report asks for it dozens of times, and with many VMs it takes long to parse."""
+    parsed = yaml.safe_load(content)
+    assert isinstance(parsed, dict)
+    return parsed
 
 
 def snapshot_identity(snapshots: Location, day: int) -> str:

@@ -8,7 +8,7 @@ from exfm_ray.waits import in_vain, noted_wait, pause
 
 WAIT_MEND = "see in the run's logs why what makes it is so slow, or raise resources.wait_timeout_seconds"
 
-_LONGEST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 0.3
 
 
 def wait_until_committed(directory: Location, timeout_seconds: float, what: str) -> Manifest:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeVar
 
 import torch
@@ -45,6 +46,17 @@ def seeded(build: Callable[[], Module], seed: int, *names: str) -> Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
         return build()
+
+
+@lru_cache(maxsize=256)
+def parameters_of(config: ModelConfig, schema: Schema, tasks: int) -> int:
+    """How many parameters `build_model`'s model has. Nothing is allocated, and models of many VMs are often the same.
+
+    Raises:
+        ValueError: as `build_model`.
+    """
+    with torch.device("meta"):  # which computes shapes alone
+        return build_model(config, schema, tasks).parameter_count()
 
 
 def build_model(config: ModelConfig, schema: Schema, tasks: int) -> Model:

@@ -185,7 +185,7 @@ def _by_day(series: Series) -> tuple[list[int], list[float], list[float], list[f
 
 def new_figure(x_title: str, y_title: str, height: int = 300) -> go.Figure:
     axis = {"automargin": True, "gridcolor": "#e3e5e8", "zeroline": False, "showline": False, "ticks": ""}
-    figure = go.Figure(
+    return go.Figure(
         layout=go.Layout(
             template="none",
             height=height,
@@ -195,11 +195,10 @@ def new_figure(x_title: str, y_title: str, height: int = 300) -> go.Figure:
             font={"family": "system-ui, sans-serif", "size": 12, "color": INK},
             legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
             hovermode="closest",
+            xaxis={"title": {"text": x_title, "standoff": 8}, **axis},
+            yaxis={"title": {"text": y_title, "standoff": 8}, **axis},
         )
     )
-    figure.update_xaxes(title={"text": x_title, "standoff": 8}, **axis)
-    figure.update_yaxes(title={"text": y_title, "standoff": 8}, **axis)
-    return figure
 
 
 def _day_figure(results: Results, y_title: str) -> go.Figure:

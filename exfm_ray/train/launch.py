@@ -20,8 +20,10 @@ from ray.train import (
     WorkerGroupError,
 )
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.constants import HEALTH_CHECK_INTERVAL_S_ENV_VAR as LOOK_VARIABLE
 from ray.train.v2._internal.constants import WORKER_GROUP_START_TIMEOUT_S_ENV_VAR as START_TIMEOUT_VARIABLE
 from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from exfm_ray.cluster import start_mend
 from exfm_ray.config import VariantConfig, VerticalModelConfig
@@ -38,14 +40,18 @@ from exfm_ray.train.team_run import train_as_team
 from exfm_ray.train.variants import grouped
 from exfm_ray.waits import in_vain, noted_wait, within
 
+Trainer = DataParallelTrainer | TorchTrainer
+
 LOOK_SECONDS = 1.0
+CONTROLLER_LOOK_SECONDS = 0.25
+"""after which Ray Train's controller sees that its workers have ended or failed; its default is 2"""
 
 
 def train_foundation_model(experiment: Experiment) -> None:
     """Train the FM through its last day; snapshots appear on the way."""
     settings = {"experiment": experiment.model_dump(mode="json")}
     recipe = experiment.recipe
-    kind = RunKind("fm", "the FM", recipe.resources.fm_placement)
+    kind = RunKind("fm", "the FM", recipe.resources.fm_placement, is_team=recipe.fm.workers > 1)
     _run(experiment, kind, train_foundation_stream, settings, recipe.fm.workers)
 
 
@@ -62,14 +68,15 @@ def train_vertical_models(
     settings = _settings(experiment, recipe.fleet_variants() if variants is None else variants, workers)
     least = recipe.resources.fleet_workers_least
     wanted = workers if least is None or least >= workers else (least, workers)
-    _run(experiment, RunKind("fleet", "the VMs", recipe.resources.vm_placement), train_fleet, settings, wanted)
+    kind = RunKind("fleet", "the VMs", recipe.resources.vm_placement, is_team=False)
+    _run(experiment, kind, train_fleet, settings, wanted)
 
 
 def train_with_several_workers(experiment: Experiment, vm: VerticalModelConfig) -> None:
     """Train and evaluate a VM's variants over all their days, each by all of the VM's workers together."""
     recipe = experiment.recipe
     settings = _settings(experiment, [variant for variant in recipe.variants() if variant.vm.name == vm.name], 1)
-    kind = RunKind("fleet", f"the VM {vm.name}", recipe.resources.vm_placement)
+    kind = RunKind("fleet", f"the VM {vm.name}", recipe.resources.vm_placement, is_team=True)
     _run(experiment, kind, train_as_team, settings, vm.workers)
 
 
@@ -91,6 +98,8 @@ class RunKind:
     """in words"""
     placement: Placement
     """of each worker"""
+    is_team: bool
+    """whether its workers train one model together, and exchange gradients"""
 
 
 def _run(
@@ -151,17 +160,18 @@ def _run_once(
         ),
     )
     function = partial(_started, function, experiment, kind.starting, own_name, time.time(), not local)
-    trainer = TorchTrainer(
-        function,
-        train_loop_config=settings,
-        torch_config=TorchConfig(backend=exchange_backend(placement)),
-        scaling_config=scaling,
-        run_config=run_config,
-    )
+    trainer = _trainer(kind, function, train_loop_config=settings, scaling_config=scaling, run_config=run_config)
     if local:
         trainer.fit()
     else:
         _fit(trainer, experiment, own_name, worker_words(kind.who, workers, placement.gpus))
+
+
+def _trainer(kind: RunKind, function: Callable[[dict[str, Any]], None], **configs: Any) -> Trainer:
+    """A TorchTrainer for a team alone: it has its controller import torch, and joins workers into a process group."""
+    if not kind.is_team:
+        return DataParallelTrainer(function, **configs)
+    return TorchTrainer(function, torch_config=TorchConfig(backend=exchange_backend(kind.placement)), **configs)
 
 
 def exchange_backend(placement: Placement) -> str:
@@ -177,13 +187,14 @@ def worker_words(who: str, workers: int | tuple[int, int], gpus: float) -> str:
     return f"{count} for {who} (1 CPU{share}{' each' if least > 1 else ''})"
 
 
-def _fit(trainer: TorchTrainer, experiment: Experiment, name: str, needs: str) -> None:
+def _fit(trainer: Trainer, experiment: Experiment, name: str, needs: str) -> None:
     """Run a trainer, and tell for what it waits until its workers are there.
 
     Ray Train itself asks for them for ever, in tries of a minute each.
     """
     resources, has_started = experiment.recipe.resources, HasStarted(experiment.run, name)
     timeout = resources.start_timeout_seconds
+    os.environ.setdefault(LOOK_VARIABLE, str(CONTROLLER_LOOK_SECONDS))
     os.environ[START_TIMEOUT_VARIABLE] = str(timeout / (resources.max_failures + 1))
     try:
         with noted_wait(needs, has_started):

@@ -17,7 +17,7 @@ from exfm_ray.data.commit import committed
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.traffic import Traffic
 from exfm_ray.data.waiting import WAIT_MEND
-from exfm_ray.models.build import build_model
+from exfm_ray.models.build import parameters_of
 from exfm_ray.train.kept_passes import GIB, KeptPasses
 from exfm_ray.train.share_out import READING, share_out
 from exfm_ray.train.work_queue import Turn, WorkQueue
@@ -82,11 +82,10 @@ def grouped(experiment: Experiment, variants: Sequence[VariantConfig], workers: 
 
 def most_together(experiment: Experiment, variants: Sequence[VariantConfig]) -> int:
     """How many of some variants a worker has room for in the memory that the recipe gives it; one in any case."""
-    with torch.device("meta"):  # which computes shapes and allocates nothing
-        parameters = max(
-            build_model(vm.model, experiment.vm_traffic(vm).schema, tasks=1).parameter_count()
-            for vm in {variant.vm.name: variant.vm for variant in variants}.values()
-        )
+    parameters = max(
+        parameters_of(vm.model, experiment.vm_traffic(vm).schema, tasks=1)
+        for vm in {variant.vm.name: variant.vm for variant in variants}.values()
+    )
     room = experiment.recipe.resources.kept_gib * GIB / (parameters * BYTES_PER_TRAINED_PARAMETER)
     return max(1, min(MOST_VARIANTS, int(room)))
 

@@ -544,3 +544,23 @@ def test_a_browser_draws_every_figure_offline(tmp_path: Path) -> None:
     for identity, drawn in plots:
         assert re.search(r'<svg class="main-svg"', drawn), identity
         assert 'class="point"' in drawn or 'class="points"' in drawn, identity
+
+
+def test_a_report_parses_the_recipe_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks for it dozens of times, and with many VMs each parsing would take a tenth of a second."""
+    run = a_run(tmp_path, lines_of("feed", FEED), name="parsed-once")
+    parsed: list[bytes] = []
+
+    def load(content: bytes) -> Any:
+        parsed.append(content)
+        return yaml.load(content, yaml.SafeLoader)
+
+    monkeypatch.setattr("exfm_ray.data.run_directory.yaml.safe_load", load)
+    page_of(run)
+    assert parsed == [run.recipe_file.read()]
+
+
+def test_what_a_caller_does_to_a_parsed_recipe_is_its_own(tmp_path: Path) -> None:
+    run = a_run(tmp_path, [])
+    run.resolved()["recipe"]["vms"].clear()
+    assert [vm.name for vm in run.recipe().vms] == ["feed"]

@@ -34,7 +34,7 @@ class Trainers:
 
 def train(trainers: Trainers, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With two restarts at most."""
-    monkeypatch.setattr(launch, "TorchTrainer", trainers)
+    monkeypatch.setattr(launch, "DataParallelTrainer", trainers)
     recipe = Recipe.model_validate(small_content(resources={"mode": "local", "max_failures": 2}))
     launch.train_foundation_model(claimed(recipe, root))
 
