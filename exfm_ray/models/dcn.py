@@ -8,17 +8,13 @@ from exfm_ray.models.embedding import Embedding
 from exfm_ray.models.inputs import Inputs
 from exfm_ray.models.mlp import mlp
 from exfm_ray.models.model import Model
-from exfm_ray.models.products import linear
 from exfm_ray.models.towers import task_outputs
+from exfm_ray.models.vector_cross import vector_cross
 from exfm_ray.schema import Schema
 
 
 class VectorCross(nn.Module):
-    """(B, n) → (B, n) by layers x_{l+1} = x_l + (w_l·x_l) x0 + b_l with w_l, b_l ∈ R^n (Wang 2017, Eq. 3).
-
-    Every x_l is c_l x0 + d_l with a number c_l per row and d_l = b_0 + … + b_{l-1} for all rows, so that the layers
-    need of the rows their products w_l·x0 alone: c_{l+1} = c_l (1 + w_l·x0) + w_l·d_l, from c_0 = 1.
-    """
+    """(B, n) → (B, n + m) by layers with w_l, b_l ∈ R^n, beside m numbers of each row."""
 
     def __init__(self, inputs: int, layers: int) -> None:
         super().__init__()
@@ -26,13 +22,8 @@ class VectorCross(nn.Module):
         self.weight = nn.Parameter(torch.empty(layers, inputs).normal_(std=xavier_std))
         self.bias = nn.Parameter(torch.zeros(layers, inputs))
 
-    def forward(self, start: torch.Tensor) -> torch.Tensor:
-        products = linear(start, self.weight)
-        scale, shift = torch.ones_like(products[:, 0]), torch.zeros_like(self.bias[0])
-        for product, weight, bias in zip(products.unbind(1), self.weight, self.bias, strict=True):
-            scale = scale * (1 + product) + weight @ shift
-            shift = shift + bias
-        return torch.addcmul(shift, scale.unsqueeze(1), start)
+    def forward(self, start: torch.Tensor, beside: torch.Tensor) -> torch.Tensor:
+        return vector_cross(start, self.weight, self.bias, beside)
 
 
 class Dcn(Model):
@@ -49,7 +40,8 @@ class Dcn(Model):
 
     def backbone(self, inputs: Inputs) -> torch.Tensor:
         start = self.embedding(inputs).flatten(1)
-        return torch.cat([self.cross(start), self.deep(start)], dim=1)
+        x: torch.Tensor = self.cross(start, self.deep(start))
+        return x
 
     def serve(self, x: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.out(x)

@@ -27,8 +27,7 @@ class DcnV2(Model):
 
     def backbone(self, inputs: Inputs) -> torch.Tensor:
         start = self.embedding(inputs).flatten(1)
-        crossed = matrix_cross(start, list(self.cross.parameters()))
-        return torch.cat([crossed, self.deep(start)], dim=1)
+        return matrix_cross(start, self.deep(start), list(self.cross.parameters()))
 
     def serve(self, x: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.out(x)

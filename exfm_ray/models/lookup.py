@@ -128,7 +128,7 @@ class Lookup:
         parts = [_singles(self.categorical), *(self.sequences[index] for index in pooled)]
         turned = _one_after_another(parts).transposed(len(self.rows))
         names = [numbers[:, :features].flatten(), *numbers[:, features + numeric :].unbind(1)]
-        return Bags(torch.cat(names)[turned.places], turned.offsets)
+        return Bags(torch.cat(names).index_select(0, turned.places), turned.offsets)
 
     def _kept(self, kind: str, of: tuple[int, ...], make: Callable[[], Bags]) -> Bags:
         if (kind, of) not in self._sums:

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from torch import nn
 
 from exfm_ray.models.batch_norm import BatchNorm
 from exfm_ray.models.dice import Dice
-from exfm_ray.models.dropout import Dropout
-from exfm_ray.models.products import Linear
+from exfm_ray.models.dropout import Dropout, StepMasks
+from exfm_ray.models.hidden_layers import hidden_layers
+from exfm_ray.models.products import Linear, is_torch_alone
 
 Activation = Literal["relu", "dice"]
 
@@ -22,6 +24,39 @@ def linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
     return layer
 
 
+class Mlp(nn.Sequential):
+    """Layers one after the other, as `mlp` orders them; linear ones with ReLU and dropout alone are computed together.
+
+    A part of them that does not begin with a linear layer is computed layer by layer.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(…, inputs) → (…, outputs)"""
+        if is_torch_alone(x.device) or not self._is_joint():
+            result: torch.Tensor = super().forward(x)  # type: ignore[no-untyped-call]
+            return result
+        linears = [layer for layer in self if isinstance(layer, Linear)]
+        activated = sum(isinstance(layer, nn.ReLU) for layer in self)
+        parameters = [part for layer in linears for part in (layer.weight, layer.bias)]
+        flat = x if x.dim() == 2 else x.flatten(0, -2)
+        found = hidden_layers(flat, parameters, self._masks(x.device, activated), activated)
+        return found if x.dim() == 2 else found.view(*x.shape[:-1], found.shape[1])
+
+    def _is_joint(self) -> bool:
+        layers = list(self)
+        return isinstance(layers[0], Linear) and all(isinstance(layer, (Linear, nn.ReLU, Dropout)) for layer in layers)
+
+    def _masks(self, device: torch.device, activated: int) -> list[StepMasks | None]:
+        """Of each hidden layer, for the next step where this is one of training."""
+        masks: list[StepMasks | None] = [None] * activated
+        at = -1
+        for layer in self:
+            at += isinstance(layer, nn.ReLU)
+            if isinstance(layer, Dropout) and layer.training:
+                masks[at] = layer.next_step(device)
+        return masks
+
+
 def mlp(
     inputs: int,
     hidden: Sequence[int],
@@ -30,7 +65,7 @@ def mlp(
     activation: Activation = "relu",
     dropout: float = 0.0,
     batch_norm: bool = False,
-) -> nn.Sequential:
+) -> Mlp:
     """(B, inputs) → (B, outputs), or (B, hidden[-1]) where outputs is None.
 
     Per hidden layer: linear, batch normalization if asked for, activation, dropout if its rate is above 0.
@@ -46,4 +81,4 @@ def mlp(
         inputs = width
     if outputs is not None:
         layers.append(linear(inputs, outputs))
-    return nn.Sequential(*layers)
+    return Mlp(*layers)

@@ -34,6 +34,12 @@ def by_torch() -> Iterator[None]:
         _torch_alone.reset(token)
 
 
+def is_torch_alone(device: torch.device) -> bool:
+    """Whether what is computed here must be torch's own operations one by one: a compiler or a program reads them, or
+    autocast chooses their precision."""
+    return torch.compiler.is_compiling() or _torch_alone.get() or is_reduced(device)
+
+
 def product(left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """left·right, plus the bias in each row; no gradient finds a way back: (m, k), (k, n), (n,) → (m, n)."""
     if _is_for_onednn(left, right):
@@ -85,7 +91,7 @@ def _onednn(left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None) 
 
 def _is_for_onednn(left: torch.Tensor, right: torch.Tensor) -> bool:
     """Whether oneDNN multiplies these: enough of them, of float32, and no vector, which both read equally fast."""
-    if torch.compiler.is_compiling() or _torch_alone.get() or is_reduced(left.device):
+    if is_torch_alone(left.device):
         return False  # before any size is looked at: a program is for all sizes
     return (
         left.device.type == "cpu"

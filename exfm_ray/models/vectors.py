@@ -152,7 +152,7 @@ class _Fields(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             of_numeric = torch.einsum("bn,bnd->nd", values, gradient[:, ctx.numeric])
         bags = ctx.lookup.sums_over_fields(ctx.numeric.stop - ctx.numeric.start, ctx.pooled)
-        weights = None if ctx.shares is None else ctx.shares.flatten()[bags.places]
+        weights = None if ctx.shares is None else ctx.shares.flatten().index_select(0, bags.places)
         of_touched = summed(gradient.contiguous().flatten(0, 1), bags, weights)
         return of_touched, of_numeric, None, None, None, None
 

@@ -1,15 +1,19 @@
 """Products of fields with derivatives written by hand, against the same formulas left to autograd, in float64."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import torch
 
+from exfm_ray.models import pieces
 from exfm_ray.models.cross import matrix_cross
 from exfm_ray.models.interaction import pairwise_interaction
 from exfm_ray.models.pair_sums import PANELS, pair_sum
 from exfm_ray.models.pair_terms import BLOCK_ROWS, pair_terms
 from exfm_ray.models.pairs import FieldPairs
+from exfm_ray.models.products import by_torch
+from exfm_ray.models.vector_cross import vector_cross
 
 FIELDS, DIM = 5, 3
 ROWS = [0, 1, 7, BLOCK_ROWS, BLOCK_ROWS + 3]
@@ -88,13 +92,42 @@ def test_second_order_of_a_factorization_machine(rows: int) -> None:
     assert_same_function(pairwise_interaction, plain, leaf(rows, FIELDS, DIM))
 
 
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("rows", [1, 7])
 @pytest.mark.parametrize("layers", [1, 3])
-def test_cross_network_of_matrices(layers: int) -> None:
-    def plain(start: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+def test_cross_network_of_matrices(layers: int, rows: int, alone: bool) -> None:
+    """Beside two numbers of each row, whether torch computes it operation by operation or not."""
+
+    def plain(start: torch.Tensor, beside: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
         crossed = start
         for weight, bias in zip(parameters[::2], parameters[1::2], strict=True):
             crossed = crossed + start * (crossed @ weight.t() + bias)
-        return crossed
+        return torch.cat([crossed, beside], dim=1)
+
+    def ours(start: torch.Tensor, beside: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+        with by_torch() if alone else nullcontext():
+            return matrix_cross(start, beside, parameters)
 
     parameters = [leaf(*shape, seed=layer) for layer in range(layers) for shape in ((6, 6), (6,))]
-    assert_same_function(lambda start, *rest: matrix_cross(start, rest), plain, leaf(7, 6), *parameters)
+    assert_same_function(ours, plain, leaf(rows, 6), leaf(rows, 2, seed=5), *parameters)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("rows", [1, 7])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_cross_network_of_vectors(layers: int, rows: int, alone: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In pieces of four rows as in one."""
+    monkeypatch.setattr(pieces, "CPU_VALUES", 24)
+
+    def plain(start: torch.Tensor, weights: torch.Tensor, biases: torch.Tensor, beside: torch.Tensor) -> torch.Tensor:
+        crossed = start
+        for weight, bias in zip(weights, biases, strict=True):
+            crossed = crossed + start * (crossed @ weight).unsqueeze(1) + bias
+        return torch.cat([crossed, beside], dim=1)
+
+    def ours(*leaves: torch.Tensor) -> torch.Tensor:
+        with by_torch() if alone else nullcontext():
+            return vector_cross(*leaves)
+
+    leaves = leaf(rows, 6), leaf(layers, 6, seed=1), leaf(layers, 6, seed=2), leaf(rows, 2, seed=3)
+    assert_same_function(ours, plain, *leaves)

@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from exfm_ray.models import pieces
 from exfm_ray.models.batch_norm import BatchNorm
 from exfm_ray.models.build import seeded
 from exfm_ray.models.dropout import Dropout
 from exfm_ray.models.mlp import mlp
+from exfm_ray.models.products import by_torch
 
 ONES = torch.ones(200, 50)
 
@@ -93,3 +95,31 @@ def test_the_masks_of_a_step_go_on_with_one_another() -> None:
     pieces = dropout().next_step(torch.device("cpu"))
     assert torch.equal(torch.cat([pieces.mask((2, 4), torch.float64), pieces.mask((4, 4), torch.float64)]), whole)
     assert 0 < whole.sum() < whole.numel()
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7, 40])
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+@pytest.mark.parametrize("outputs", [None, 1, 3])
+def test_layers_computed_together_are_those_one_after_the_other(
+    outputs: int | None, rate: float, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values, derivatives and the masks of two steps, in pieces of four rows."""
+    monkeypatch.setattr(pieces, "CPU_VALUES", 32)
+    together, apart = (seeded(lambda: mlp(6, (8, 5), outputs, dropout=rate).double(), 1, "model") for _ in range(2))
+    for step in range(2):
+        x = torch.randn(rows, 6, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
+        one, other = x.clone().requires_grad_(), x.clone().requires_grad_()
+        found = together(one)
+        with by_torch():
+            expected = apart(other)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+        (found.square().sum() + found.sum()).backward()
+        (expected.square().sum() + expected.sum()).backward()
+        for mine, theirs in zip([one, *together.parameters()], [other, *apart.parameters()], strict=True):
+            torch.testing.assert_close(mine.grad, theirs.grad, rtol=0, atol=1e-11)
+
+
+def test_layers_take_rows_of_rows() -> None:
+    layers = seeded(lambda: mlp(3, (4,), 2), 0, "model")
+    x = torch.randn(5, 6, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(layers(x), layers(x.flatten(0, 1)).view(5, 6, 2))

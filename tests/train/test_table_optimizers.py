@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from exfm_ray.train import table_optimizers
 from exfm_ray.train.table_optimizers import Adagrad, LazyAdam, RowwiseAdagrad, TouchedRowsOptimizer
 
 STEPS = [[0, 3], [3], [1, 3, 4], [0, 1, 2, 3, 4]]
@@ -82,3 +83,28 @@ def test_a_table_without_gradient_stays() -> None:
 def test_a_closure_is_refused() -> None:
     with pytest.raises(ValueError, match="takes no closure"):
         LazyAdam([table()], 0.1).step(lambda: 0.0)
+
+
+@pytest.mark.parametrize("kind", [Adagrad, RowwiseAdagrad, LazyAdam])
+def test_a_row_given_twice_gets_one_step_of_its_sum(kind: type[TouchedRowsOptimizer]) -> None:
+    results = []
+    for rows in ([4, 1, 4], [1, 4]):
+        parameter, values = table(), torch.tensor([[1.0], [2.0], [3.0]], dtype=torch.float64).expand(3, 3)
+        given = values if len(rows) == 3 else torch.stack([values[1], values[0] + values[2]])
+        optimizer = kind([parameter], 0.1)
+        for _ in range(2):
+            parameter.grad = torch.sparse_coo_tensor(torch.tensor([rows]), given, (6, 3))
+            optimizer.step()
+        results.append(parameter.detach())
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("kind", [Adagrad, RowwiseAdagrad, LazyAdam])
+def test_rows_piece_by_piece_are_those_at_once(
+    kind: type[TouchedRowsOptimizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once, in_pieces = table(), table()
+    stepped(at_once, kind([at_once], 0.1))
+    monkeypatch.setattr(table_optimizers, "PIECE_ROWS", 2)
+    stepped(in_pieces, kind([in_pieces], 0.1))
+    assert torch.equal(at_once, in_pieces)
