@@ -8,6 +8,9 @@ import pytest
 
 LEFT = "from exfm_ray.last_words import leave_word; leave_word('it is gone; $HOME \"go on\"'); leave_word('never'); "
 
+# whoever started these tests may have had them ignore it
+INTERRUPTED = "import os, signal; signal.signal(signal.SIGINT, signal.default_int_handler); os.killpg(0, signal.SIGINT)"
+
 
 @pytest.mark.parametrize(
     ("end", "code"),
@@ -29,7 +32,7 @@ def test_an_end_that_python_does_not_know_of_is_told(end: str, code: int) -> Non
         ("pass", 0, ""),
         ("import sys; sys.exit(3)", 3, ""),
         ("raise SystemExit('own words')", 1, "own words\n"),
-        ("import os, signal; os.killpg(0, signal.SIGINT)", -signal.SIGINT, "KeyboardInterrupt"),
+        (INTERRUPTED, -signal.SIGINT, "KeyboardInterrupt"),
     ],
 )
 def test_who_ends_in_an_ordinary_way_speaks_alone(end: str, code: int, said: str) -> None:

@@ -113,7 +113,11 @@ Step = tuple[str, int | None]
 
 def content(**changes: Any) -> dict[str, Any]:
     whole = small_content(
-        vocabulary={"min_count": 3}, das={"feedback": {}}, evaluate={"train_from_day": 3}, distill={"loss_weight": 0.5}
+        vocabulary={"min_count": 3},
+        das={"feedback": {}},
+        evaluate={"train_from_day": 3},
+        distill={"loss_weight": 0.5},
+        resources={"mode": "ray"},  # in which a model may have several workers
     )
     return whole | changes
 

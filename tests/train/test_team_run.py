@@ -122,6 +122,7 @@ def test_what_both_workers_did_is_in_the_timeline(together: Experiment) -> None:
     assert {lane.split(",")[0] for lane in worked} == {"VMs"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["first", "second"])
 def test_whoever_dies_they_go_on_to_the_same_bytes(
     victim: str, alone: Experiment, together: Experiment, ray_of_two: Recipe, tmp_path: Path
@@ -140,6 +141,7 @@ def test_whoever_dies_they_go_on_to_the_same_bytes(
         assert left == state(together, variant), variant.method
 
 
+@pytest.mark.slow
 def test_an_fm_with_two_workers_is_that_of_one_though_one_dies(
     alone: Experiment, ray_of_two: Recipe, tmp_path: Path
 ) -> None:
