@@ -115,9 +115,14 @@ def test_two_objectives_have_a_front(tmp_path: Path) -> None:
 
 def test_a_grid_is_tried_once(tmp_path: Path) -> None:
     space = {"label_scale": [1, 2], "loss_weight": [0.5, 2]}
-    trials = tuned(written(tmp_path, space=space, sampler={"type": "grid"}, trials=50), tmp_path / "out")
+    grid = {"space": space, "sampler": {"type": "grid"}, "trials": 50}
+    trials = tuned(written(tmp_path, **grid), tmp_path / "out")
     points = [(trial["params"]["label_scale"], trial["params"]["loss_weight"]) for trial in trials]
     assert sorted(points) == [(1, 0.5), (1, 2), (2, 0.5), (2, 2)]
+    study = written(tmp_path, **grid, points=[{"label_scale": 1, "loss_weight": 0.5}])
+    result = exfm("tune", str(study), "--out", str(tmp_path / "other"))
+    assert result.exit_code == 2
+    assert "points: a grid tries all of its points once" in result.stderr
 
 
 def test_a_recipe_takes_what_a_study_chose(finished: Path, tmp_path: Path) -> None:
@@ -278,7 +283,10 @@ def test_a_mistake_is_told_in_one_line_and_nothing_is_written(tmp_path: Path, ed
 
 
 @pytest.mark.parametrize("name", ["figure10", "figure11", "figure12", "kuairand"])
-def test_the_studies_that_come_with_the_project_try_the_default_first(name: str) -> None:
+def test_the_studies_that_come_with_the_project_try_the_default_first_or_in_their_grid(name: str) -> None:
     study = read_study(str(Path(__file__).parents[1] / f"tuning/{name}.yaml"))
-    assert set(study.points[0].values()) == {1.0}
+    if study.sampler.type == "grid":
+        assert all(1.0 in study.space.values(dimension) for dimension in study.space.searched())
+    else:
+        assert set(study.points[0].values()) == {1.0}
     assert study.wanted_trials == study.trials
