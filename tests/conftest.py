@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 import yaml
@@ -16,6 +17,9 @@ from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.schema import Feature, Schema
 from exfm_ray.simulation import claim_run
 from tests.s3_server import S3Server
+
+hypothesis.settings.register_profile("without_clock", deadline=None)  # a machine may be busy
+hypothesis.settings.load_profile("without_clock")
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
