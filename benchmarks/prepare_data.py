@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from exfm_ray.data.hashing import mixed
-from exfm_ray.data.taobao_features import BTAGS, PIDS
-from exfm_ray.data.taobao_files import DAY_SECONDS, USER_ATTRIBUTES, X1_TYPES, day_start
+from exfm_ray.data.taobao.features import BTAGS, PIDS
+from exfm_ray.data.taobao.files import DAY_SECONDS, USER_ATTRIBUTES, X1_TYPES, day_start
 
 Integers = NDArray[np.int64]
 

@@ -393,7 +393,7 @@ def prepare_infer(
 ) -> None:
     """Draft the schema of your own CSV or Parquet files, for you to correct, from a sample of their rows."""
     with _telling() as tell:
-        from exfm_ray.data.table_draft import draft_schema
+        from exfm_ray.data.table.draft import draft_schema
 
         draft = draft_schema(path)
         if out is None:

@@ -14,7 +14,7 @@ import yaml
 from exfm_ray.config import GridRecipe, Recipe, StudyConfig, TheoryRecipe
 from exfm_ray.data.location import Location
 from exfm_ray.data.run_directory import RunDirectory
-from exfm_ray.data.stored import KINDS, Stored
+from exfm_ray.data.store.stored import KINDS, Stored
 from exfm_ray.errors import UserError
 
 PACKAGES = ("exfm_ray", "numpy", "pandas", "pyarrow", "ray", "torch")

@@ -12,9 +12,9 @@ from exfm_ray.data.commit import MANIFEST
 from exfm_ray.data.dataset import Dataset
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
-from exfm_ray.data.made_of import Work, common_work, days_work
-from exfm_ray.data.stored import Kind, Store, Stored, StoredWork
-from exfm_ray.data.turns import turn, using
+from exfm_ray.data.store.made_of import Work, common_work, days_work
+from exfm_ray.data.store.stored import Kind, Store, Stored, StoredWork
+from exfm_ray.data.store.turns import turn, using
 from exfm_ray.errors import UserError
 
 WHAT: dict[Kind, str] = {

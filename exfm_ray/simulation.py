@@ -25,7 +25,7 @@ from exfm_ray.data.prepare import Spread, prepare
 from exfm_ray.data.run_clock import note_start, noted_command
 from exfm_ray.data.run_directory import RunDirectory, read_outcome
 from exfm_ray.data.source import most_pieces
-from exfm_ray.data.stored import Kind
+from exfm_ray.data.store.stored import Kind
 from exfm_ray.preflight import check_memory, check_recipe
 from exfm_ray.progress import watching
 from exfm_ray.quiet import quieten

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from exfm_ray.data.location import Location
-from exfm_ray.data.store_contents import contents, delete
-from exfm_ray.data.stored import KINDS, Kind, Store
+from exfm_ray.data.store.contents import contents, delete
+from exfm_ray.data.store.stored import KINDS, Kind, Store
 from exfm_ray.errors import UserError
 
 KEY_DIGITS = 12

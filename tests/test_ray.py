@@ -151,7 +151,7 @@ SPREAD = """
     import pyarrow.parquet as pq
     from exfm_ray.cluster import ray_cluster, spread
     from exfm_ray.config import Recipe
-    from exfm_ray.data.drift import DriftSource
+    from exfm_ray.data.drift.source import DriftSource
     from exfm_ray.data.location import Location
     from exfm_ray.data.partitions import read_rows
     from exfm_ray.data.prepare import prepare

@@ -18,8 +18,8 @@ from pyarrow import fs
 from typer.testing import CliRunner, Result
 
 from exfm_ray.cli import app
-from exfm_ray.data import made_of
 from exfm_ray.data.location import Location
+from exfm_ray.data.store import made_of
 from tests.conftest import small_content
 from tests.s3_server import S3Server
 

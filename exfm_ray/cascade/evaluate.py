@@ -15,7 +15,7 @@ from exfm_ray.cascade.scorers import Scorer, scorer_of
 from exfm_ray.cascade.stages import Truth, through_stages, truth_of
 from exfm_ray.config import CascadeConfig, DriftData
 from exfm_ray.data.commit import Stopwatch
-from exfm_ray.data.drift_requests import Requests
+from exfm_ray.data.drift.requests import Requests
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.hashing import Floats
 from exfm_ray.data.prepare import Spread

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from exfm_ray.config import CascadeConfig, DriftData, Recipe, TwoTowerModel, VerticalModelConfig
-from exfm_ray.data.drift_requests import AD_FEATURES
+from exfm_ray.data.drift.requests import AD_FEATURES
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.run_directory import RunDirectory

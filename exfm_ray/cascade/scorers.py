@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from exfm_ray.cascade.plan import has_ad_tower
 from exfm_ray.config import TwoTowerModel
-from exfm_ray.data.drift_requests import Requests
+from exfm_ray.data.drift.requests import Requests
 from exfm_ray.data.encode import encode
 from exfm_ray.data.hashing import Integers
 from exfm_ray.data.snapshots import SnapshotDatabase

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from exfm_ray.cascade.ranking import highest
 from exfm_ray.cascade.scorers import Scorer
-from exfm_ray.data.drift_requests import Requests
+from exfm_ray.data.drift.requests import Requests
 from exfm_ray.data.hashing import Floats, Integers
 from exfm_ray.metrics import recall
 

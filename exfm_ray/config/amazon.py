@@ -8,7 +8,7 @@ from exfm_ray.config.public import PublicData
 
 
 class AmazonData(PublicData):
-    """Amazon Electronics, 5-core, of 2014 (data/amazon.py): the official JSON files, or prepared days."""
+    """Amazon Electronics, 5-core, of 2014 (data/amazon/): the official JSON files, or prepared days."""
 
     type: Literal["amazon"] = "amazon"
     path: str | None = Field(

@@ -16,7 +16,7 @@ LEAKING_SUFFIXES = ("_cnt", "_num")
 
 
 class DriftData(Section):
-    """The synthetic drifting ads stream (data/drift.py)."""
+    """The synthetic drifting ads stream (data/drift/)."""
 
     type: Literal["drift"] = "drift"
     days: int = Field(ge=3, le=9_999, description="a day to train the FM, one to train VMs, one to evaluate at least")
@@ -33,7 +33,7 @@ class DriftData(Section):
     selection: Literal["best_of", "cascade"] = Field(
         default="best_of",
         description="how the log chose the ads of a stage's rows. best_of: the best of 1, 3, 8 by one noisy score; "
-        "cascade: out of what the stage before let through (data/drift_selection.py)",
+        "cascade: out of what the stage before let through (data/drift/selection.py)",
     )
     base_logit: float = Field(default=-5.9, ge=-15, le=5, description="-5.9 gives click rates of 1 to 3 percent")
 
@@ -49,7 +49,7 @@ KuaiRandTask = Literal["click", "long_view", "like", "follow", "profile_enter"]
 
 
 class KuaiRandData(Section):
-    """KuaiRand-Pure's standard log (data/kuairand.py): official CSV, the same tables as Parquet, or prepared days."""
+    """KuaiRand-Pure's standard log (data/kuairand/): official CSV, the same tables as Parquet, or prepared days."""
 
     type: Literal["kuairand"] = "kuairand"
     path: str = Field(min_length=1, description="directory of the raw tables, or of what `exfm prepare` wrote")

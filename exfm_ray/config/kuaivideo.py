@@ -10,7 +10,7 @@ KuaiVideoTask = Literal["click", "like", "follow"]
 
 
 class KuaiVideoData(PublicData):
-    """KuaiVideo (data/kuaivideo.py): the competition's log, KuaiVideo_x1, or prepared days."""
+    """KuaiVideo (data/kuaivideo/): the competition's log, KuaiVideo_x1, or prepared days."""
 
     type: Literal["kuaivideo"] = "kuaivideo"
     path: str | None = Field(

@@ -6,7 +6,7 @@ from exfm_ray.config.section import Section
 
 
 class PublicData(Section):
-    """A public data set. Without a path, days come from a drifting stream of the same shape (data/shaped.py)."""
+    """A public data set. Without a path, days come from a drifting stream of the same shape (data/shaped/)."""
 
     path: str | None = Field(default=None, min_length=1)
     scale: float = Field(

@@ -1,4 +1,4 @@
-"""The data section for a reader's own table, CSV or Parquet: what each of its columns means (data/table.py).
+"""The data section for a reader's own table, CSV or Parquet: what each of its columns means (data/table/).
 
 A schema file of `exfm prepare csv|parquet --schema` is this section without `type` and `path`.
 """

@@ -21,7 +21,7 @@ TaobaoDomainColumn = Literal[
 
 
 class TaobaoData(PublicData):
-    """TaobaoAd (data/taobao.py): Tianchi 56's raw files, reczoo's TaobaoAd_x1, or prepared days."""
+    """TaobaoAd (data/taobao/): Tianchi 56's raw files, reczoo's TaobaoAd_x1, or prepared days."""
 
     type: Literal["taobao"] = "taobao"
     path: str | None = Field(

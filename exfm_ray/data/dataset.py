@@ -44,12 +44,12 @@ def open_dataset(config: DataConfig) -> Dataset:
         UserError: `data.path` is missing, empty, or lacks what it needs.
     """
     if isinstance(config, DriftData):
-        from exfm_ray.data.drift import DriftSource
+        from exfm_ray.data.drift.source import DriftSource
 
         stream = DriftSource(config)
         return Dataset(stream.schema(), stream.days, source=stream)
     if isinstance(config, PublicData) and config.is_shaped:
-        from exfm_ray.data.shaped import shaped_source
+        from exfm_ray.data.shaped.source import shaped_source
 
         shaped = shaped_source(config)
         return Dataset(shaped.schema(), shaped.days, source=shaped)
@@ -71,27 +71,27 @@ def raw_log(config: RawLogData) -> LogSource:
     if isinstance(config, PublicData) and config.is_shaped:
         raise UserError("data.path: is missing; name the directory of the data set's files")
     if isinstance(config, AmazonData):
-        from exfm_ray.data.amazon import AmazonSource
-        from exfm_ray.data.amazon_files import check_amazon
+        from exfm_ray.data.amazon.files import check_amazon
+        from exfm_ray.data.amazon.source import AmazonSource
 
         check_amazon(config)
         return AmazonSource(config)
     if isinstance(config, KuaiVideoData):
-        from exfm_ray.data.kuaivideo import KuaiVideoSource
-        from exfm_ray.data.kuaivideo_files import check_kuaivideo
+        from exfm_ray.data.kuaivideo.files import check_kuaivideo
+        from exfm_ray.data.kuaivideo.source import KuaiVideoSource
 
         check_kuaivideo(config)
         return KuaiVideoSource(config)
     if isinstance(config, CsvData | ParquetData):
-        from exfm_ray.data.table import TableSource
+        from exfm_ray.data.table.source import TableSource
 
         return TableSource.opened(config)
     if isinstance(config, TaobaoData):
-        from exfm_ray.data.taobao import taobao_source
+        from exfm_ray.data.taobao.source import taobao_source
 
         return taobao_source(config)
-    from exfm_ray.data.kuairand import KuaiRandSource
-    from exfm_ray.data.kuairand_check import check_kuairand
+    from exfm_ray.data.kuairand.check import check_kuairand
+    from exfm_ray.data.kuairand.source import KuaiRandSource
 
     check_kuairand(config)
     return KuaiRandSource(config)

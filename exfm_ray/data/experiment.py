@@ -9,7 +9,7 @@ from exfm_ray.config import PublicData, Recipe, VariantConfig, VerticalModelConf
 from exfm_ray.data.commit import committed
 from exfm_ray.data.location import Location
 from exfm_ray.data.run_directory import RunDirectory, snapshot_identity
-from exfm_ray.data.stored import Kind, Stored
+from exfm_ray.data.store.stored import Kind, Stored
 from exfm_ray.data.traffic import Traffic
 from exfm_ray.schema import Schema
 

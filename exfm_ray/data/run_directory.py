@@ -17,7 +17,7 @@ from exfm_ray.config import Recipe
 from exfm_ray.data.commit import Made
 from exfm_ray.data.location import Location
 from exfm_ray.data.prepare import WORK
-from exfm_ray.data.stored import Kind, Stored
+from exfm_ray.data.store.stored import Kind, Stored
 from exfm_ray.errors import DataError
 from exfm_ray.schema import Method
 

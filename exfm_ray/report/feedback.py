@@ -13,7 +13,7 @@ from exfm_ray.data.commit import Manifest, require, rows_worked_on
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import committed_days
 from exfm_ray.data.run_directory import RunDirectory
-from exfm_ray.data.stored import Kind
+from exfm_ray.data.store.stored import Kind
 from exfm_ray.report.results import Results
 
 

@@ -10,7 +10,7 @@ from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import committed_days
 from exfm_ray.data.run_clock import Start, read_help, read_starts
 from exfm_ray.data.run_directory import RunDirectory, read_outcome, variant_name
-from exfm_ray.data.stored import Kind
+from exfm_ray.data.store.stored import Kind
 from exfm_ray.report.cascade import CascadeLine, read_cascade_lines
 from exfm_ray.report.results import Result, Results
 

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 
 from exfm_ray.config import DriftData
-from exfm_ray.data.drift import DriftSource
-from exfm_ray.data.drift_requests import AD_FEATURES, Requests
-from exfm_ray.data.drift_world import CATEGORIES, CREATIVES, DAYPARTS, ads_in, climate, users_in
+from exfm_ray.data.drift.requests import AD_FEATURES, Requests
+from exfm_ray.data.drift.source import DriftSource
+from exfm_ray.data.drift.world import CATEGORIES, CREATIVES, DAYPARTS, ads_in, climate, users_in
 
 WORLD = DriftData(days=5, events_per_day=20_000, users=300, ads=60, domains=2, parts_per_day=1)
 DAY, DOMAIN = 3, 1

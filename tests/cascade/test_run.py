@@ -23,7 +23,7 @@ from exfm_ray.cascade.plan import cascade_files, domain_cascades
 from exfm_ray.cli import app
 from exfm_ray.config import Recipe
 from exfm_ray.data.dataset import open_dataset
-from exfm_ray.data.drift_requests import Requests
+from exfm_ray.data.drift.requests import Requests
 from exfm_ray.data.encode import encode
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location

@@ -18,7 +18,7 @@ from exfm_ray.das.window import measured_requests
 from exfm_ray.das.wire import from_bytes, seconds_of, to_buffer, to_bytes, with_seconds
 from exfm_ray.data.batches import day_batches
 from exfm_ray.data.commit import Stopwatch, require
-from exfm_ray.data.drift import DriftSource
+from exfm_ray.data.drift.source import DriftSource
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import commit_partition, read_rows, select_rows, write_partition_part, write_schema

@@ -22,7 +22,7 @@ from exfm_ray.das.augmentation import augment_days
 from exfm_ray.das.deployment import serving
 from exfm_ray.das.pointer_at import pointer_at
 from exfm_ray.data.commit import MANIFEST
-from exfm_ray.data.drift import DriftSource
+from exfm_ray.data.drift.source import DriftSource
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import read_rows

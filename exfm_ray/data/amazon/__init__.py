@@ -1,0 +1,1 @@
+"""Amazon Electronics: official JSON files → days."""

@@ -1,0 +1,1 @@
+"""The synthetic ads stream: a drifting world, its users, ads and requests → days."""

@@ -1,0 +1,1 @@
+"""KuaiRand-Pure: official CSV, or the same tables as Parquet → days."""

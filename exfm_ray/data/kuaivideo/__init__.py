@@ -1,0 +1,1 @@
+"""KuaiVideo: the competition's log or KuaiVideo_x1 → days."""

@@ -1,0 +1,1 @@
+"""Drifting streams in the shape of the public data sets."""

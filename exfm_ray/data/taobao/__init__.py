@@ -1,0 +1,1 @@
+"""TaobaoAd: the four raw files of Tianchi 56, or TaobaoAd_x1 → days."""
