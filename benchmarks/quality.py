@@ -1,9 +1,10 @@
 """Quality of what makes training fast: tables updated where a batch touches them, beside dense Adam over all rows.
 
-    python benchmarks/quality.py [--quick] [--json FILE] [--data stream kuairand] [--kuairand DIRECTORY]
+    python benchmarks/quality.py [--quick] [--json FILE] [--data stream kuairand] [--kuairand DIRECTORY] [--model DCNv2]
 
-One model, one order of rows, one pass, float32 on both sides. Learning rates are chosen for each side by the mean
-next-day LogLoss of the earlier days; the later days report. A day is predicted before it is trained on.
+One model, one order of rows, one pass; dense Adam in float32, ours also in bfloat16, predictions too. Learning
+rates are chosen for each side by the mean next-day LogLoss of the earlier days; the later days report. A day is
+predicted before it is trained on.
 """
 
 import argparse
@@ -23,18 +24,24 @@ from rich.table import Table
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from exfm_ray.config import DeepFamModel, DriftData, KuaiRandData, OptimizerConfig
+from exfm_ray.config import DcnV2Model, DeepFamModel, DriftData, KuaiRandData, ModelConfig, OptimizerConfig, Precision
 from exfm_ray.data.batches import Batch, day_batches
 from exfm_ray.data.dataset import open_dataset
 from exfm_ray.data.location import Location
 from exfm_ray.data.prepare import prepare
 from exfm_ray.data.traffic import Traffic
 from exfm_ray.metrics import auc, log_loss
+from exfm_ray.models.answering import answers
 from exfm_ray.models.build import build_model, seeded
 from exfm_ray.models.model import Model
+from exfm_ray.models.precision import computed_in
 from exfm_ray.train.optimizers import build_optimizers
 
-MODEL = DeepFamModel(embedding_dim=16, hidden=(64, 32))
+MODELS: dict[str, ModelConfig] = {
+    "DeepFaM": DeepFamModel(embedding_dim=16, hidden=(64, 32)),
+    "DCNv2": DcnV2Model(embedding_dim=16, cross_layers=3, hidden=(64, 32)),
+}
+CPU = torch.device("cpu")
 BATCH = 256
 SEEDS, QUICK_SEEDS = (0, 1, 2, 3, 4), (0,)
 DENSE_RATES = (5e-4, 1e-3, 2e-3, 4e-3)
@@ -47,6 +54,7 @@ class Setting:
     """Days of batches in memory; the first `chosen` evaluated days choose, the others report."""
 
     name: str
+    model: ModelConfig
     traffic: Traffic
     days: tuple[tuple[Batch, ...], ...]
     chosen: int
@@ -60,6 +68,7 @@ class Side:
     rates: tuple[tuple[float, ...], ...]
     optimizers: Callable[[Model, tuple[float, ...]], list[Optimizer]]
     dense: bool
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)
@@ -123,39 +132,40 @@ def _reported(side: Side, setting: Setting, seeds: Sequence[int]) -> tuple[tuple
 
 def one_pass(side: Side, rates: tuple[float, ...], setting: Setting, seed: int) -> Quality:
     """Predict each day but the first, then train on it."""
-    model = seeded(lambda: build_model(MODEL, setting.traffic.schema, 1), seed, "model")
+    model = seeded(lambda: build_model(setting.model, setting.traffic.schema, 1), seed, "model")
     optimizers = side.optimizers(model, rates)
     losses, areas = [], []
     for day, batches in enumerate(setting.days):
         if day:
             labels = np.concatenate([batch.labels[:, 0].numpy() for batch in batches])
-            predicted = np.concatenate(list(_predicted(model, batches)))
+            predicted = np.concatenate(list(_predicted(model, batches, side.precision)))
             area = auc(predicted, labels)
             assert area is not None
             losses.append(log_loss(predicted, labels))
             areas.append(area)
         for batch in batches:
-            _step(model, batch, optimizers, dense=side.dense)
+            _step(model, batch, optimizers, side)
     return Quality(tuple(losses), tuple(areas))
 
 
-def _step(model: Model, batch: Batch, optimizers: Sequence[Optimizer], *, dense: bool) -> None:
+def _step(model: Model, batch: Batch, optimizers: Sequence[Optimizer], side: Side) -> None:
     model.train()
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
-    functional.binary_cross_entropy_with_logits(model(batch.inputs), batch.labels).backward()
-    for table in model.table_parameters() if dense else ():
+    with computed_in(side.precision, CPU):
+        loss = functional.binary_cross_entropy_with_logits(model(batch.inputs), batch.labels)
+    loss.backward()
+    for table in model.table_parameters() if side.dense else ():
         assert table.grad is not None
         table.grad = table.grad.to_dense()
     for optimizer in optimizers:
         optimizer.step()
 
 
-@torch.no_grad()
-def _predicted(model: Model, batches: Sequence[Batch]) -> Iterator[np.ndarray]:
+def _predicted(model: Model, batches: Sequence[Batch], precision: Precision) -> Iterator[np.ndarray]:
     model.eval()
     for batch in batches:
-        yield torch.sigmoid(model(batch.inputs)[:, 0]).numpy()
+        yield answers(model, batch.inputs, CPU, precision)[:, 0].numpy()
 
 
 def _sides(quick: bool) -> list[Side]:
@@ -172,7 +182,9 @@ def _sides(quick: bool) -> list[Side]:
     dense = DENSE_RATES[1:3] if quick else DENSE_RATES
     sides = [Side("dense Adam", tuple((rate,) for rate in dense), dense_adam, dense=True)]
     for kind, rates in TABLE_RATES.items():
-        sides.append(Side(kind, tuple(product(dense, rates[1:] if quick else rates)), ours(kind), dense=False))
+        chosen = tuple(product(dense, rates[1:] if quick else rates))
+        sides.append(Side(kind, chosen, ours(kind), dense=False))
+        sides.append(Side(f"{kind}, bf16", chosen, ours(kind), dense=False, precision="bf16"))
     return sides
 
 
@@ -187,7 +199,8 @@ def _setting(name: str, arguments: argparse.Namespace, place: Location) -> Setti
     schema = data.schema.for_vm()
     traffic = Traffic(place, schema, ("click",))
     batches = tuple(tuple(day_batches(traffic, day, BATCH)) for day in range(1, data.days + 1))
-    return Setting(name, traffic, batches, chosen=(data.days - 1) // 2)
+    label = f"{name}, {arguments.model}"
+    return Setting(label, MODELS[arguments.model], traffic, batches, chosen=(data.days - 1) // 2)
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
@@ -203,6 +216,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer rows, rates and seeds")
     parser.add_argument("--json", type=Path, help="where the figures go")
     parser.add_argument("--data", nargs="+", choices=("stream", "kuairand"), default=["stream"])
+    parser.add_argument("--model", choices=MODELS, default="DeepFaM")
     parser.add_argument("--kuairand", type=Path, help="directory of KuaiRand-Pure's log")
     return parser.parse_args()
 

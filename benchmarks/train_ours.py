@@ -70,7 +70,7 @@ class Trainer:
         schema = read_schema(self.dataset)
         self.traffic = Traffic(self.dataset, schema, (TASK,))
         vm = VerticalModelConfig(name="vm", task=TASK, model=settings.model, optimizer=settings.optimizer)
-        self.batch_rows = vm.optimizer.batch_size
+        self.batch_rows, self.precision = vm.optimizer.batch_size, vm.optimizer.precision
         self.trained = [
             Trained(Student(vm, vm.distill, settings.method, schema, seed), vm) for seed in range(settings.variants)
         ]
@@ -106,7 +106,9 @@ class Trainer:
     def predict(self, day: int) -> int:
         """Supervise the day, as a replica of the FM does with the requests of a Ray Data task; its rows."""
         schema = self.traffic.schema
-        predictor = Predictor(0, "fm", schema, (TASK,), self.student.model, torch.device("cpu"))
+        predictor = Predictor(
+            0, "fm", schema, (TASK,), self.student.model, torch.device("cpu"), precision=self.precision
+        )
         answers: list[pa.Table] = [predictor.predict(table) for table in self.traffic.rows(day)]
         return sum(table.num_rows for table in answers)
 

@@ -33,7 +33,7 @@ class OptimizerConfig(Section):
     precision: Precision = Field(
         default="float32",
         description="of matrix products in training; tf32 is for GPUs, and on a CPU the same as float32. Parameters, "
-        "optimizers and predictions are always float32",
+        "optimizers and a VM's predictions are always float32",
     )
     compile: bool = Field(default=False, description="MLPs by torch.compile, which needs a C++ compiler")
 
@@ -182,6 +182,10 @@ class DasConfig(Section):
     batch_wait_seconds: float = Field(default=0.002, ge=0, le=1, description="wait for more rows to fill a batch")
     queued_rows: int = Field(
         default=262_144, ge=1, le=1_073_741_824, description="per replica; a request beyond them is turned away"
+    )
+    precision: Precision = Field(
+        default="float32",
+        description="of the matrix products of the FM's answers; bf16 is faster where the hardware has it, and rounds",
     )
     pointer: str | None = Field(
         default=None,

@@ -74,7 +74,7 @@ class FoundationModel:
         self._das = DasConfig.model_validate(das)
         database, followed = SnapshotDatabase(Location(snapshots)), WatchedPointer(pointer_at(pointer))
         cache, lease = NodeCache(), self._das.lease_seconds
-        self._loader = SnapshotLoader(database, followed, lease, time.time, expected, cache)
+        self._loader = SnapshotLoader(database, followed, lease, time.time, expected, cache, self._das.precision)
         updater = Updater(database, followed, lease, time.time, expected, cache) if latest else None
         follower = self._loader.follow(self._das.poll_seconds, updater)
         # torch computes in one thread, so that the event loop goes on answering health checks

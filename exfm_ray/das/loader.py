@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from exfm_ray.config import Precision
 from exfm_ray.das.expected import Expected
 from exfm_ray.das.node_cache import NodeCache
 from exfm_ray.das.pointer import LatestPointer, extend_lease
@@ -24,6 +25,7 @@ class SnapshotLoader:
         clock: seconds; injected, so that leases are tested without sleeping.
         expected: a snapshot of anything else is refused; None: any will do.
         cache: of the node, so that all its replicas read a snapshot from storage once; None: each reads for itself.
+        precision: of the matrix products of an answer.
     """
 
     def __init__(
@@ -34,9 +36,11 @@ class SnapshotLoader:
         clock: Callable[[], float],
         expected: Expected | None = None,
         cache: NodeCache | None = None,
+        precision: Precision = "float32",
     ) -> None:
         self._reader = SnapshotReader(snapshots, expected, cache)
         self._pointer, self._lease_seconds, self._clock = pointer, lease_seconds, clock
+        self._precision = precision
         self._refusal: SnapshotRefusal | None = None
         self._cached: str | None = None
         self._stopped = threading.Event()
@@ -71,7 +75,7 @@ class SnapshotLoader:
             return
         try:
             snapshot = self._reader.read(day)
-            predictor = Predictor.of(self._reader.snapshots, snapshot)
+            predictor = Predictor.of(self._reader.snapshots, snapshot, self._precision)
         except Exception as error:  # as above
             self.failures += 1
             problem = f"snapshot {self._reader.snapshots.directory(day)} cannot be loaded: {error}"

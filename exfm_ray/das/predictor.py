@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import torch
 
+from exfm_ray.config import Precision
 from exfm_ray.das.snapshot_reader import Snapshot, SnapshotReader
 from exfm_ray.data.encode import encode
 from exfm_ray.data.run_directory import snapshot_identity
@@ -28,6 +29,8 @@ class Predictor:
     device: torch.device
     vocabularies: Vocabularies = field(default_factory=dict)
     """that it was trained with"""
+    precision: Precision = "float32"
+    """of the matrix products of an answer"""
 
     def __post_init__(self) -> None:
         self.model.eval()
@@ -42,17 +45,26 @@ class Predictor:
         return cls.of(snapshots, SnapshotReader(snapshots).read(day))
 
     @classmethod
-    def of(cls, snapshots: SnapshotDatabase, snapshot: Snapshot) -> "Predictor":
+    def of(cls, snapshots: SnapshotDatabase, snapshot: Snapshot, precision: Precision = "float32") -> "Predictor":
         """Bring one that was read onto the GPU where there is one.
 
         Args:
             snapshots: where it was read.
+            precision: of the matrix products of an answer.
         """
         facts = snapshot.facts
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         identity = snapshot_identity(snapshots.root, facts.trained_through)
-        model = snapshot.model.to(device)
-        return cls(facts.trained_through, identity, facts.inputs, facts.tasks, model, device, snapshot.vocabularies)
+        return cls(
+            snapshot_day=facts.trained_through,
+            identity=identity,
+            inputs=facts.inputs,
+            tasks=facts.tasks,
+            model=snapshot.model.to(device),
+            device=device,
+            vocabularies=snapshot.vocabularies,
+            precision=precision,
+        )
 
     def predict(self, rows: pa.Table) -> pa.Table:
         """`fm_<task>` float32 in [0, 1] per row, in the rows' order.
@@ -68,5 +80,5 @@ class Predictor:
 
     def answer(self, inputs: Inputs) -> pa.Table:
         """`predict` for rows that are encoded already."""
-        probabilities = answers(self.model, inputs, self.device).cpu().numpy()
+        probabilities = answers(self.model, inputs, self.device, self.precision).cpu().numpy()
         return pa.table({supervision_column(task): probabilities[:, index] for index, task in enumerate(self.tasks)})

@@ -1,4 +1,4 @@
-"""The precision that a training step computes in. Parameters, their gradients and optimizers are float32 in each."""
+"""The precision that a step or an answer is computed in. Parameters, gradients and optimizers are float32 in each."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from exfm_ray.config import Precision
 
 @contextmanager
 def computed_in(precision: Precision, device: torch.device) -> Iterator[None]:
-    """For the forward pass that a gradient is taken of: with "bf16" it computes matrix products in bfloat16."""
+    """For a forward pass, without the backward one: with "bf16" it computes matrix products in bfloat16."""
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         yield
 

@@ -55,6 +55,19 @@ def test_a_pinned_day_is_answered_bit_for_bit_and_named(run: Experiment, handle:
         assert from_bytes(answer).equals(Predictor.load(SnapshotDatabase(run.snapshots), day).predict(table))
 
 
+def test_precision_of_the_recipe_is_that_of_the_answers(tmp_path: Path) -> None:
+    made = experiment(tmp_path / "run", {"poll_seconds": 0.02, "precision": "bf16"}, {"mode": "local"})
+    Trainer(made, rows(made, 1)).publish(1)
+    point_to(pointer_at(made.pointer), 1, 0.0, FAR)
+    table, database = rows(made, 100), SnapshotDatabase(made.snapshots)
+    with serving(made, made.pointer) as (_, handle):
+        answer = from_bytes(handle.predict.remote(to_bytes(table), 1).result()[1])
+    exact = Predictor.load(database, 1).predict(table)
+    assert answer.schema.equals(exact.schema)
+    assert not answer.equals(exact)
+    np.testing.assert_allclose(answer.column(0).to_numpy(), exact.column(0).to_numpy(), atol=0.02)
+
+
 def test_the_newest_answers_many_small_requests_and_a_large_one(run: Experiment, handle: Any) -> None:
     table = rows(run, 100)
     expected = Predictor.load(SnapshotDatabase(run.snapshots), 1).predict(table).column(0).to_numpy()

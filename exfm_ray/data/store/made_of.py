@@ -110,12 +110,14 @@ def _fm_work(experiment: Experiment, keys: Mapping[str, str]) -> Work:
 
 
 def _supervision_work(experiment: Experiment, fm: Work) -> Work:
-    """Which rows go into one request decides how sums over them are rounded, so that its size counts, and who reads."""
+    """Which rows go into one request decides how sums over them are rounded, as does the precision, and who reads them
+    decides which rows they are."""
     recipe = experiment.recipe
     made_of = {
         "fm": fm.key,
         "staleness_days": recipe.fm.staleness_days,
         "rows_per_request": recipe.das.rows_per_request,
+        "precision": recipe.das.precision,
         "read_by_vms": sorted({(vm.domain, vm.stage) for vm in recipe.vms}),
         "made_by": _made_by((*TRAINING_CODE, "das"), TRAINING_PACKAGES),
     }

@@ -65,6 +65,7 @@ FIELDS: dict[str, frozenset[Kind]] = {
     "das.poll_seconds": NOTHING,
     "das.swap_timeout_seconds": NOTHING,
     "das.rows_per_request": OF_SUPERVISION,  # sums over other request sizes round otherwise
+    "das.precision": OF_SUPERVISION,
     "das.batch_rows": NOTHING,  # requests of a simulation are answered alone
     "das.batch_wait_seconds": NOTHING,
     "das.queued_rows": NOTHING,
