@@ -18,7 +18,7 @@ from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts, contiguous
 from exfm_ray.data.vocabulary import Vocabularies, vocabulary_tensors
 from exfm_ray.errors import UserError
 from exfm_ray.existing_run import experiment_of
-from exfm_ray.models.build import build_model
+from exfm_ray.models.build import build_model, shapes_alone
 from exfm_ray.models.inputs import Inputs
 from exfm_ray.models.model import Model
 from exfm_ray.models.products import by_torch
@@ -162,7 +162,7 @@ def _held(choice: Choice) -> Manifest | None:
 def _check_names(names: set[str], vm: VerticalModelConfig, facts: SnapshotFacts) -> None:
     """A program holds what the served model is built of, and neither distillation head nor adapter."""
     assert facts.model == vm.model, f"the snapshot is of {facts.model}, not of {vm.model}"
-    with torch.device("meta"):
+    with shapes_alone():
         state = build_model(facts.model, facts.inputs, len(facts.tasks)).state_dict()
     expected = {f"model.{name}" for name in state if not name.endswith("_extra_state")}
     assert names == expected, f"the program differs from the served model in {sorted(names ^ expected)}"

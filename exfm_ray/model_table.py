@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from rich.table import Table
 
 from exfm_ray.config import ModelConfig, Recipe
@@ -11,7 +10,7 @@ from exfm_ray.data.dataset import open_dataset
 from exfm_ray.data.partitions import committed_days
 from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.errors import UserError
-from exfm_ray.models.build import build_model
+from exfm_ray.models.build import build_model, shapes_alone
 from exfm_ray.models.flops import training_flops
 from exfm_ray.preflight import check_recipe
 from exfm_ray.schema import EMPTY_VOCABULARY_ROWS, Schema
@@ -65,7 +64,7 @@ def _sized(recipe: Recipe, schema: Schema, run: RunDirectory) -> Schema:
 
 
 def _cost(name: str, config: ModelConfig, schema: Schema, tasks: int, history_length: int) -> ModelCost:
-    with torch.device("meta"):
+    with shapes_alone():
         model = build_model(config, schema, tasks)
     tables = sum(table.numel() for table in model.table_parameters())
     flops = training_flops(config, schema, tasks, history_length)

@@ -65,6 +65,19 @@ def lines(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
 
 
+def test_a_run_needs_no_compiler(small_recipe_file: Path, tmp_path: Path) -> None:
+    """torch imports its own at the slightest occasion: 70 MiB and a second of CPU time in every process of a run."""
+    script = (
+        "import sys; from exfm_ray.cli import app; "
+        "app(['run', *sys.argv[1:]], standalone_mode=False); "
+        "print([name for name in ('torch._dynamo', 'torch._inductor', 'sympy') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", script, str(small_recipe_file), "--out", str(tmp_path / "run")]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "[]"
+    assert (tmp_path / "run" / "results.jsonl").is_file()
+
+
 def test_there_is_a_line_for_every_vm_method_seed_and_day(finished: Path) -> None:
     found = [
         (line["vm"], line["method"], line["seed"], line["train_day"], line["eval_day"]) for line in lines(finished)

@@ -28,7 +28,7 @@ from exfm_ray.data.commit import (
 from exfm_ray.data.location import Location
 from exfm_ray.data.vocabulary import Vocabularies, Vocabulary, vocabularies_in, vocabulary_tensors, without_vocabularies
 from exfm_ray.errors import DataError
-from exfm_ray.models.build import build_model
+from exfm_ray.models.build import build_model, shapes_alone
 from exfm_ray.models.model import Model
 from exfm_ray.schema import Schema
 
@@ -190,7 +190,7 @@ def restored(facts: SnapshotFacts, tensors: Mapping[str, torch.Tensor]) -> Model
     tensors = without_vocabularies(tensors)
     own = {name: tensor if name.rsplit(".", 1)[-1] == "table" else tensor.clone() for name, tensor in tensors.items()}
     try:
-        with torch.device("meta"):  # nothing is drawn or allocated for parameters that are replaced at once
+        with shapes_alone():  # the parameters are replaced at once
             model = build_model(facts.model, facts.inputs, len(facts.tasks))
         wanted = model.state_dict()
         model.load_state_dict(own, assign=True)

@@ -1,12 +1,14 @@
 """From a model's section of the recipe to the model."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from exfm_ray.config import (
     MULTI_TASK_TYPES,
@@ -55,8 +57,24 @@ def parameters_of(config: ModelConfig, schema: Schema, tasks: int) -> int:
     Raises:
         ValueError: as `build_model`.
     """
-    with torch.device("meta"):  # which computes shapes alone
+    with shapes_alone():
         return build_model(config, schema, tasks).parameter_count()
+
+
+@contextmanager
+def shapes_alone() -> Iterator[None]:
+    """In this block what is built has shapes but no numbers, and takes no memory."""
+    with torch.device("meta"), _Undrawn():
+        yield
+
+
+class _Undrawn(TorchFunctionMode):
+    """Nothing is drawn. For numbers that are none, torch would import its compiler, a second of CPU time, to do so."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def build_model(config: ModelConfig, schema: Schema, tasks: int) -> Model:

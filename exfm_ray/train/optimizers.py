@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from exfm_ray.config import AdapterConfig, OptimizerConfig
+from exfm_ray.train import dense_optimizers
 from exfm_ray.train.table_optimizers import Adagrad, LazyAdam, RowwiseAdagrad, TouchedRowsOptimizer
 
 TABLE_OPTIMIZERS: dict[str, type[TouchedRowsOptimizer]] = {
@@ -26,7 +26,7 @@ def build_optimizers(
         dense: parameters, or groups of them with settings of their own, as torch's optimizers take them.
     """
     return {
-        "dense": torch.optim.Adam(dense, lr=config.learning_rate, fused=True),
+        "dense": dense_optimizers.Adam(dense, lr=config.learning_rate, fused=True),
         "tables": TABLE_OPTIMIZERS[config.embedding](tables, config.table_rate),
     }
 
@@ -34,7 +34,7 @@ def build_optimizers(
 def build_adapter_optimizer(config: AdapterConfig, parameters: Iterable[nn.Parameter]) -> Optimizer:
     """The student adapter's own optimizer (ExFM Algorithm 1, line 1)."""
     if config.optimizer == "adam":
-        return torch.optim.Adam(list(parameters), lr=config.learning_rate, fused=True)
+        return dense_optimizers.Adam(list(parameters), lr=config.learning_rate, fused=True)
     if config.optimizer == "adagrad":
-        return torch.optim.Adagrad(list(parameters), lr=config.learning_rate)
-    return torch.optim.SGD(list(parameters), lr=config.learning_rate)
+        return dense_optimizers.Adagrad(list(parameters), lr=config.learning_rate)
+    return dense_optimizers.Sgd(list(parameters), lr=config.learning_rate)
