@@ -118,6 +118,7 @@ def test_a_killed_driver_goes_on_to_the_same_results(recipe: Path, expected: byt
 
 
 @pytest.mark.usefixtures("no_ray_left")
+@pytest.mark.slow
 def test_killed_trainers_are_replaced(recipe: Path, expected: bytes, tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = subprocess.Popen(command(recipe, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

@@ -115,6 +115,7 @@ def _called(process: psutil.Process, title: str) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_side_cars_do_not_tell_what_died(tmp_path: Path, own_zookeeper: ZooKeeperServer) -> None:
     calm = with_snapshots(tmp_path / "calm")
     wild = copied(calm, tmp_path / "wild", pointer=f"zookeeper://{own_zookeeper.hosts}/exfm")
