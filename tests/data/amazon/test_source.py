@@ -17,10 +17,11 @@ from exfm_ray.cluster import task_cluster
 from exfm_ray.config import AmazonData
 from exfm_ray.data.amazon import stages
 from exfm_ray.data.amazon.files import MISSING_CATEGORY
-from exfm_ray.data.amazon.source import AmazonSource, time_slices, user_buckets
+from exfm_ray.data.amazon.source import AmazonSource
 from exfm_ray.data.dataset import raw_log
 from exfm_ray.data.hashing import text_id
 from exfm_ray.data.location import Location
+from exfm_ray.data.logs import time_slices, user_buckets
 from exfm_ray.data.partitions import arrow_schema, committed_days, read_rows, read_schema
 from exfm_ray.data.prepare import prepare
 from exfm_ray.errors import UserError

@@ -16,8 +16,9 @@ from exfm_ray.cli import app
 from exfm_ray.config import KuaiVideoData
 from exfm_ray.data.dataset import raw_log
 from exfm_ray.data.kuaivideo import stages
-from exfm_ray.data.kuaivideo.source import DAY_MS, KuaiVideoSource, time_slices, times_within_day, user_buckets
+from exfm_ray.data.kuaivideo.source import DAY_MS, KuaiVideoSource, times_within_day
 from exfm_ray.data.location import Location
+from exfm_ray.data.logs import time_slices, user_buckets
 from exfm_ray.data.partitions import arrow_schema, committed_days, read_rows, read_schema
 from exfm_ray.data.prepare import prepare
 from exfm_ray.errors import UserError

@@ -12,10 +12,11 @@ from exfm_ray.data.amazon.source import AmazonSource
 from exfm_ray.data.dataset import open_dataset, raw_log
 from exfm_ray.data.drift.tables import MILLISECONDS_PER_DAY
 from exfm_ray.data.partitions import arrow_schema
+from exfm_ray.data.shaped import choices as shaped_choices
 from exfm_ray.data.shaped import source as shaped
 from exfm_ray.data.shaped.choices import choice_log, choices_of_day
 from exfm_ray.data.shaped.shape import CHOSEN, WARM_UP_DAYS, shape_of, world_of
-from exfm_ray.data.shaped.source import ShapedConfig, ShapedSource, shaped_choices, shaped_source
+from exfm_ray.data.shaped.source import ShapedConfig, ShapedSource, shaped_source
 from exfm_ray.data.taobao.features import PUBLISHED_ROWS, taobao_schema
 from exfm_ray.errors import UserError
 from exfm_ray.schema import label_column
