@@ -26,6 +26,7 @@ from prepare_data import write_raw, write_x1
 from processes import watching
 
 HERE = Path(__file__).parent
+ENVIRONMENT = HERE.parent / ".bench" / "bin" / "python"
 BEHAVIORS_PER_IMPRESSION = 4
 """The published log has 27: 723,268,134 for 26,557,961 impressions."""
 
@@ -128,13 +129,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="few rows, one round")
     parser.add_argument("--json", type=Path, help="file that the figures are written to")
     parser.add_argument("--rounds", type=int, help=f"{FULL.rounds} where it is left out, {QUICK.rounds} with --quick")
-    parser.add_argument("--fuxictr", default=sys.executable, metavar="PYTHON", help="interpreter that has fuxictr")
+    parser.add_argument("--fuxictr", type=Path, default=ENVIRONMENT, metavar="PYTHON", help="interpreter with it")
     options = parser.parse_args(arguments)
+    if not options.fuxictr.exists():
+        raise SystemExit(f"{options.fuxictr} is not there: run `make bench-env`, or name an interpreter with FuxiCTR")
     sizes = QUICK if options.quick else FULL
     if options.rounds:
         sizes = Sizes(sizes.impressions, sizes.x1_rows, options.rounds)
     machine = describe_machine("numpy", "pyarrow", "ray")
-    found = measure(sizes, options.fuxictr)
+    found = measure(sizes, str(options.fuxictr))
     for row in found:
         print(f"{row['what']}: ours {row['ours']}, theirs {row['theirs']} {row['unit']}, ratio {row['ratio']}")
     if options.json:

@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from exfm_ray.models.pieces import row_pieces
-from exfm_ray.models.precision import is_reduced
+from exfm_ray.models.precision import factor_type, in_float32
 from exfm_ray.models.products import is_torch_alone, product
 
 
@@ -16,39 +16,53 @@ class _MatrixCross(torch.autograd.Function):
     """All layers at once, so that the backward pass does what is no matrix product piece by piece in a core's cache."""
 
     @staticmethod
-    def forward(ctx: Any, start: torch.Tensor, beside: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
-        weights, biases = parameters[::2], parameters[1::2]
-        inputs, maps = [start], []
-        for weight, bias in zip(weights, biases, strict=True):
-            maps.append(product(inputs[-1], weight.t(), bias))
-            inputs.append(torch.addcmul(inputs[-1], start, maps[-1]))
-        ctx.save_for_backward(*weights, *inputs[:-1], *maps)
-        return torch.cat([inputs[-1], beside], dim=1)
+    def forward(
+        ctx: Any, start: torch.Tensor, beside: torch.Tensor, factor: torch.dtype, *parameters: torch.Tensor
+    ) -> torch.Tensor:
+        weights = [weight.to(factor) for weight in parameters[::2]]
+        crossed, inputs, maps = start, [], []
+        for weight, bias in zip(weights, parameters[1::2], strict=True):
+            inputs.append(crossed.to(factor))
+            maps.append(product(inputs[-1], weight.t(), bias.to(factor)))
+            crossed = _crossed(crossed, start, maps[-1])
+        ctx.save_for_backward(start, *weights, *inputs, *maps)
+        return torch.cat([crossed, beside], dim=1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Any) -> tuple[torch.Tensor, ...]:
-        layers = len(ctx.saved_tensors) // 3
-        weights, inputs, maps = (ctx.saved_tensors[part * layers : (part + 1) * layers] for part in range(3))
-        start, (grad,) = inputs[0], grad_outputs
-        width = start.shape[1]
-        by_crossed, by_start, by_map = torch.empty_like(start), torch.empty_like(start), torch.empty_like(start)
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[torch.Tensor | None, ...]:
+        start, *saved = ctx.saved_tensors
+        layers = len(saved) // 3
+        weights, inputs, maps = (saved[part * layers : (part + 1) * layers] for part in range(3))
+        (grad,), width = grad_outputs, start.shape[1]
+        by_crossed, by_start = torch.empty_like(start), torch.empty_like(start)
+        by_map = torch.empty_like(maps[0])
         by_parameters: list[torch.Tensor] = []
         of_input = None
         for weight, layer_input, layer_map in zip(reversed(weights), reversed(inputs), reversed(maps), strict=True):
-            by_bias = torch.zeros_like(weight[0])
+            by_bias = torch.zeros_like(start[0])
             for piece in row_pieces(start):
-                sent, x0 = by_crossed[piece], start[piece]
+                sent, mapped = by_crossed[piece], layer_map[piece].to(start.dtype)
                 if of_input is None:
                     sent.copy_(grad[piece, :width])
-                    torch.mul(sent, layer_map[piece], out=by_start[piece])
+                    torch.mul(sent, mapped, out=by_start[piece])
                 else:
-                    by_start[piece].addcmul_(sent.add_(of_input[piece]), layer_map[piece])
-                by_bias += torch.mul(sent, x0, out=by_map[piece]).sum(dim=0)
-            by_parameters[:0] = [product(by_map.t(), layer_input), by_bias]
+                    by_start[piece].addcmul_(sent.add_(of_input[piece]), mapped)
+                by_bias += torch.mul(sent, start[piece], out=by_map[piece]).sum(dim=0, dtype=start.dtype)
+            by_parameters[:0] = [product(by_map.t(), layer_input).to(start.dtype), by_bias]
             of_input = product(by_map, weight)
         assert of_input is not None
-        return by_start.add_(by_crossed).add_(of_input), grad[:, width:], *by_parameters
+        return by_start.add_(by_crossed).add_(of_input), grad[:, width:], None, *by_parameters
+
+
+def _crossed(crossed: torch.Tensor, start: torch.Tensor, mapped: torch.Tensor) -> torch.Tensor:
+    """x + x0 ⊙ m, which is added up in float32 whatever m is in."""
+    if mapped.dtype == start.dtype:
+        return torch.addcmul(crossed, start, mapped)
+    result = torch.empty_like(start)
+    for piece in row_pieces(start):
+        torch.addcmul(crossed[piece], start[piece], mapped[piece].to(start.dtype), out=result[piece])
+    return result
 
 
 def matrix_cross(start: torch.Tensor, beside: torch.Tensor, parameters: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -59,16 +73,15 @@ def matrix_cross(start: torch.Tensor, beside: torch.Tensor, parameters: Sequence
         beside: (B, m).
         parameters: W_0 (n, n), b_0 (n,), W_1, b_1 and so on, of at least one layer.
     """
-    if is_torch_alone(start.device):
+    if is_torch_alone():
         return torch.cat([_by_torch(start, parameters), beside], dim=1)
-    crossed: torch.Tensor = _MatrixCross.apply(start, beside, *parameters)  # type: ignore[no-untyped-call]
+    crossed: torch.Tensor = in_float32(_MatrixCross, start, beside, factor_type(start), *parameters)
     return crossed
 
 
 def _by_torch(start: torch.Tensor, parameters: Sequence[torch.Tensor]) -> torch.Tensor:
-    """x_L; under autocast with W_l x_l + b_l in bfloat16, and in float32 what is added up from layer to layer."""
+    """x_L"""
     crossed = start
     for weight, bias in zip(parameters[::2], parameters[1::2], strict=True):
-        mapped = functional.linear(crossed, weight, bias)
-        crossed = crossed + start * mapped if is_reduced(start.device) else torch.addcmul(crossed, start, mapped)
+        crossed = torch.addcmul(crossed, start, functional.linear(crossed, weight, bias))
     return crossed

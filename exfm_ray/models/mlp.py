@@ -32,7 +32,7 @@ class Mlp(nn.Sequential):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(…, inputs) → (…, outputs)"""
-        if is_torch_alone(x.device) or not self._is_joint():
+        if is_torch_alone() or not self._is_joint():
             result: torch.Tensor = super().forward(x)  # type: ignore[no-untyped-call]
             return result
         linears = [layer for layer in self if isinstance(layer, Linear)]

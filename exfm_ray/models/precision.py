@@ -32,8 +32,14 @@ def is_reduced(device: torch.device) -> bool:
     return torch.is_autocast_enabled(device.type)
 
 
+def factor_type(values: torch.Tensor) -> torch.dtype:
+    """In which these are factors of matrix products where this is called."""
+    return torch.bfloat16 if is_reduced(values.device) else values.dtype
+
+
 def in_float32(function: type[torch.autograd.Function], *values: Any) -> Any:
-    """What a function with its own backward pass gives: it computes in float32, whatever the precision around it."""
+    """What a function with its own backward pass gives: it gets float32 numbers, and what it computes is what it says,
+    whatever the precision around it. One that multiplies in that precision is told its `factor_type`."""
     device = next(value.device for value in values if isinstance(value, torch.Tensor))
     if not is_reduced(device):
         return function.apply(*values)  # type: ignore[no-untyped-call]

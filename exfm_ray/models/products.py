@@ -34,14 +34,16 @@ def by_torch() -> Iterator[None]:
         _torch_alone.reset(token)
 
 
-def is_torch_alone(device: torch.device) -> bool:
-    """Whether what is computed here must be torch's own operations one by one: a compiler or a program reads them, or
-    autocast chooses their precision."""
-    return torch.compiler.is_compiling() or _torch_alone.get() or is_reduced(device)
+def is_torch_alone() -> bool:
+    """Whether what is computed here must be torch's own operations one by one: a compiler or a program reads them."""
+    return torch.compiler.is_compiling() or _torch_alone.get()
 
 
 def product(left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """left·right, plus the bias in each row; no gradient finds a way back: (m, k), (k, n), (n,) → (m, n)."""
+    """left·right, plus the bias in each row; no gradient finds a way back: (m, k), (k, n), (n,) → (m, n).
+
+    All of one type, which is the result's.
+    """
     if _is_for_onednn(left, right):
         return _onednn(left, right, bias)
     return left @ right if bias is None else torch.addmm(bias, left, right)
@@ -91,7 +93,7 @@ def _onednn(left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None) 
 
 def _is_for_onednn(left: torch.Tensor, right: torch.Tensor) -> bool:
     """Whether oneDNN multiplies these: enough of them, of float32, and no vector, which both read equally fast."""
-    if is_torch_alone(left.device):
+    if is_torch_alone() or is_reduced(left.device):
         return False  # before any size is looked at: a program is for all sizes
     return (
         left.device.type == "cpu"

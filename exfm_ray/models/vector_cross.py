@@ -7,6 +7,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from exfm_ray.models.pieces import row_pieces
+from exfm_ray.models.precision import in_float32
 from exfm_ray.models.products import is_torch_alone, product
 
 
@@ -24,9 +25,9 @@ def vector_cross(
         biases: b_0, b_1, …, (L, n).
         beside: (B, m).
     """
-    if is_torch_alone(start.device):
+    if is_torch_alone():
         return torch.cat([_by_torch(start, weights, biases), beside], dim=1)
-    result: torch.Tensor = _VectorCross.apply(start, weights, biases, beside)  # type: ignore[no-untyped-call]
+    result: torch.Tensor = in_float32(_VectorCross, start, weights, biases, beside)  # of which little is products
     return result
 
 
