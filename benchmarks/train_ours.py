@@ -23,10 +23,12 @@ from exfm_ray.distill.losses import student_loss
 from exfm_ray.distill.step import train_step
 from exfm_ray.distill.student import Student
 from exfm_ray.models.compiling import compile_layers
+from exfm_ray.models.precision import computed_in
 from exfm_ray.schema import Method
 from exfm_ray.train.optimizers import build_adapter_optimizer, build_optimizers
 
 TASK = "click"
+CPU = torch.device("cpu")
 
 
 class OursSettings(BaseModel):
@@ -93,7 +95,8 @@ class Trainer:
             stages.end("read")
             for optimizer in self.optimizers:
                 optimizer.zero_grad(set_to_none=True)
-            loss = student_loss(self.student, batch.inputs, batch.labels[:, 0], None)
+            with computed_in(self.precision, CPU):
+                loss = student_loss(self.student, batch.inputs, batch.labels[:, 0], None)
             stages.end("forward")
             loss.backward()
             stages.end("backward")
@@ -106,9 +109,7 @@ class Trainer:
     def predict(self, day: int) -> int:
         """Supervise the day, as a replica of the FM does with the requests of a Ray Data task; its rows."""
         schema = self.traffic.schema
-        predictor = Predictor(
-            0, "fm", schema, (TASK,), self.student.model, torch.device("cpu"), precision=self.precision
-        )
+        predictor = Predictor(0, "fm", schema, (TASK,), self.student.model, CPU, precision=self.precision)
         answers: list[pa.Table] = [predictor.predict(table) for table in self.traffic.rows(day)]
         return sum(table.num_rows for table in answers)
 

@@ -17,16 +17,24 @@ class _MatrixCross(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, start: torch.Tensor, beside: torch.Tensor, factor: torch.dtype, *parameters: torch.Tensor
+        ctx: Any, start: torch.Tensor, beside: torch.Tensor, keep: bool, factor: torch.dtype, *parameters: torch.Tensor
     ) -> torch.Tensor:
-        weights = [weight.to(factor) for weight in parameters[::2]]
+        weights, width = [weight.to(factor) for weight in parameters[::2]], start.shape[1]
+        result = start.new_empty(len(start), width + beside.shape[1])
+        result[:, width:] = beside
         crossed, inputs, maps = start, [], []
         for weight, bias in zip(weights, parameters[1::2], strict=True):
-            inputs.append(crossed.to(factor))
-            maps.append(product(inputs[-1], weight.t(), bias.to(factor)))
-            crossed = _crossed(crossed, start, maps[-1])
+            layer_input = crossed.to(factor)
+            mapped = product(layer_input, weight.t(), bias.to(factor))
+            if keep:
+                inputs.append(layer_input)
+                maps.append(mapped)
+            into = _room(crossed, start, result, is_read=keep and layer_input is crossed, is_last=weight is weights[-1])
+            for piece in row_pieces(start):
+                torch.addcmul(crossed[piece], start[piece], mapped[piece].to(start.dtype), out=into[piece])
+            crossed = into
         ctx.save_for_backward(start, *weights, *inputs, *maps)
-        return torch.cat([crossed, beside], dim=1)
+        return result
 
     @staticmethod
     @once_differentiable
@@ -52,17 +60,16 @@ class _MatrixCross(torch.autograd.Function):
             by_parameters[:0] = [product(by_map.t(), layer_input).to(start.dtype), by_bias]
             of_input = product(by_map, weight)
         assert of_input is not None
-        return by_start.add_(by_crossed).add_(of_input), grad[:, width:], None, *by_parameters
+        return by_start.add_(by_crossed).add_(of_input), grad[:, width:], None, None, *by_parameters
 
 
-def _crossed(crossed: torch.Tensor, start: torch.Tensor, mapped: torch.Tensor) -> torch.Tensor:
-    """x + x0 ⊙ m, which is added up in float32 whatever m is in."""
-    if mapped.dtype == start.dtype:
-        return torch.addcmul(crossed, start, mapped)
-    result = torch.empty_like(start)
-    for piece in row_pieces(start):
-        torch.addcmul(crossed[piece], start[piece], mapped[piece].to(start.dtype), out=result[piece])
-    return result
+def _room(
+    crossed: torch.Tensor, start: torch.Tensor, result: torch.Tensor, *, is_read: bool, is_last: bool
+) -> torch.Tensor:
+    """Where a layer's output goes: into the result, or over its input if nobody reads that again."""
+    if is_last:
+        return result[:, : start.shape[1]]
+    return torch.empty_like(start) if crossed is start or is_read else crossed
 
 
 def matrix_cross(start: torch.Tensor, beside: torch.Tensor, parameters: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -75,7 +82,8 @@ def matrix_cross(start: torch.Tensor, beside: torch.Tensor, parameters: Sequence
     """
     if is_torch_alone():
         return torch.cat([_by_torch(start, parameters), beside], dim=1)
-    crossed: torch.Tensor = in_float32(_MatrixCross, start, beside, factor_type(start), *parameters)
+    keep, factor = torch.is_grad_enabled(), factor_type(start)
+    crossed: torch.Tensor = in_float32(_MatrixCross, start, beside, keep, factor, *parameters)
     return crossed
 
 
