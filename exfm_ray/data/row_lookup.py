@@ -1,12 +1,18 @@
-"""Finding the row of an id, millions of times: a table where ids lie close together, a hash table where they do not."""
+"""Finding the row of an id, millions of times: a table where ids lie close together, a hash table where they do not.
+
+The hash table is that of pandas, which is imported where one is made: few processes need it, and it takes 30 MiB.
+"""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from exfm_ray.data.blocks import in_blocks
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Integers = NDArray[np.int64]
 
@@ -42,17 +48,19 @@ class DenseLookup:
 class HashedLookup:
     """Ids in the order of their rows, so that an id's place says its row."""
 
-    ids: pd.Index
+    ids: "pd.Index"
     unknown: int
 
     @classmethod
     def of(cls, ids: Integers, rows: Integers, unknown: int) -> "HashedLookup":
+        import pandas as pd
+
         in_order = np.empty_like(ids)
         in_order[rows - 1] = ids
         return cls(pd.Index(in_order), unknown)
 
     def __call__(self, values: Integers) -> Integers:
-        rows = self.ids.get_indexer(pd.Index(values)).astype(np.int64, copy=False) + 1
+        rows = self.ids.get_indexer(values).astype(np.int64, copy=False) + 1  # type: ignore[arg-type]
         rows[rows == 0] = self.unknown
         return rows
 
