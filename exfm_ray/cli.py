@@ -17,7 +17,7 @@ from rich.console import Console
 from exfm_ray.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-prepare_app = typer.Typer(no_args_is_help=True, help="Turn raw logs into day partitions.", rich_markup_mode=None)
+prepare_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(prepare_app, name="prepare")
 job_app = typer.Typer(no_args_is_help=True, help="Look after what was submitted.", rich_markup_mode=None)
 app.add_typer(job_app, name="job")
@@ -29,7 +29,7 @@ Dashboard = Annotated[str, typer.Option("--address", metavar="URL", help="As htt
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="As exfm submit named it.")]
 DaysOut = Annotated[str, typer.Option("--out", help="Directory for the day partitions.")]
 TablePath = Annotated[str, typer.Argument(help="A file, or a directory of files, one row per event in any order.")]
-TableSchema = Annotated[str, typer.Option("--schema", help="YAML that says what the columns mean; see infer.")]
+TableSchema = Annotated[str, typer.Option("--schema", help="YAML that says what the columns mean; see --infer.")]
 SetFrom = Annotated[
     str | None, typer.Option(metavar="STUDY", help="Directory of a study whose chosen point the VMs take.")
 ]
@@ -326,6 +326,39 @@ def store_collect(
             tell.line(line)
 
 
+@prepare_app.callback(invoke_without_command=True)
+def prepare(
+    context: typer.Context,
+    infer: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Draft the schema of your own CSV or Parquet files, for you to correct."),
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="File for the schema that --infer drafts; default: printed.")] = None,
+) -> None:
+    """Turn raw logs into day partitions."""
+    with _telling() as tell:
+        if context.invoked_subcommand is not None:
+            if infer is not None or out is not None:
+                raise UserError(
+                    f"--infer, --out: stand before {context.invoked_subcommand}; a schema is drafted by itself "
+                    "(exfm prepare --infer PATH), and the days' --out comes after the data set's path"
+                )
+            return
+        if infer is None:
+            raise UserError("--infer: names no file to draft a schema of; say exfm prepare --infer PATH, or a data set")
+        from exfm_ray.data.table.draft import draft_schema
+
+        draft = draft_schema(infer)
+        if out is None:
+            tell.line(draft.rstrip())
+            return
+        place = Path(out)
+        if place.exists():
+            raise UserError(f"--out: {out} exists; name another file, for corrections are not written over")
+        place.write_text(draft)
+        tell.line(f"schema:  {place}; check it, then go on as its first lines say")
+
+
 @prepare_app.command("kuairand")
 def prepare_kuairand(
     path: Annotated[str, typer.Argument(help="Directory of KuaiRand-Pure's tables, CSV or Parquet.")],
@@ -384,26 +417,6 @@ def prepare_parquet(
 ) -> None:
     """Cut your own Parquet files into days. --set takes fields of the schema."""
     _prepare("parquet", path, out, edits, address, schema)
-
-
-@prepare_app.command("infer")
-def prepare_infer(
-    path: TablePath,
-    out: Annotated[str | None, typer.Option(help="File for the schema; default: printed.")] = None,
-) -> None:
-    """Draft the schema of your own CSV or Parquet files, for you to correct, from a sample of their rows."""
-    with _telling() as tell:
-        from exfm_ray.data.table.draft import draft_schema
-
-        draft = draft_schema(path)
-        if out is None:
-            tell.line(draft.rstrip())
-            return
-        place = Path(out)
-        if place.exists():
-            raise UserError(f"--out: {out} exists; name another file, for corrections are not written over")
-        place.write_text(draft)
-        tell.line(f"schema:  {place}; check it, then go on as its first lines say")
 
 
 def _prepare(

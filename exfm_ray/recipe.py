@@ -90,7 +90,7 @@ def read_table_schema(path: str) -> dict[str, Any]:
     Raises:
         UserError: the file is no such mapping.
     """
-    content = _read_mapping(path, "--schema", "the one that `exfm prepare infer` drafts", "time: …")
+    content = _read_mapping(path, "--schema", "the one that `exfm prepare --infer` drafts", "time: …")
     for field in ("type", "path"):
         if field in content:
             raise UserError(f"--schema: {path} has the field {field!r}, which the command gives; leave it out")

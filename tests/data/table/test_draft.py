@@ -65,7 +65,7 @@ def run(*arguments: str) -> str:
 def prepare_as_drafted(path: Path, tmp_path: Path, kind: str) -> Location:
     """Draft, and prepare by the draft as it is."""
     schema, out = tmp_path / "schema.yaml", tmp_path / "days"
-    assert f"schema:  {schema}" in run("infer", str(path), "--out", str(schema))
+    assert f"schema:  {schema}" in run("--infer", str(path), "--out", str(schema))
     assert "prepared" in run(kind, str(path), "--schema", str(schema), "--out", str(out))
     return Location.of(str(out))
 
@@ -177,11 +177,28 @@ def test_columns_of_zero_and_one_without_a_telling_name_give_one_task(tmp_path: 
 def test_corrections_are_not_written_over(tmp_path: Path) -> None:
     pq.write_table(pa.table(own_table()), tmp_path / "t.parquet")
     (tmp_path / "schema.yaml").write_text("mine")
-    arguments = ["prepare", "infer", str(tmp_path / "t.parquet"), "--out", str(tmp_path / "schema.yaml")]
+    arguments = ["prepare", "--infer", str(tmp_path / "t.parquet"), "--out", str(tmp_path / "schema.yaml")]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
     assert "exists" in result.stderr
     assert (tmp_path / "schema.yaml").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--out", "schema.yaml"), "exfm prepare --infer PATH"),
+        (("--infer", "t.csv", "taobao", "logs", "--out", "days"), "stand before taobao"),
+    ],
+)
+def test_a_draft_is_asked_for_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["prepare", *arguments])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
