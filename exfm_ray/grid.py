@@ -10,13 +10,14 @@ from functools import partial
 
 from rich.console import Console
 
-from exfm_ray.cluster import SharedCluster, machine_memory, shared_cluster
+from exfm_ray.cluster import SharedCluster, shared_cluster
 from exfm_ray.config import GridRecipe
 from exfm_ray.data.dataset import Dataset, open_dataset
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import committed_days
 from exfm_ray.data.prepare import Spread, prepare
 from exfm_ray.data.run_directory import RunDirectory
+from exfm_ray.needs import machine_memory
 from exfm_ray.preflight import check_memory, check_recipe
 from exfm_ray.progress import day_phases, watching
 from exfm_ray.run_start import claim_run, holding

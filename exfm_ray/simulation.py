@@ -15,7 +15,7 @@ from typing import cast
 from rich.console import Console
 
 from exfm_ray.cascade.plan import cascade_files
-from exfm_ray.cluster import SharedCluster, check_address, machine_memory, shared_cluster
+from exfm_ray.cluster import SharedCluster, check_address, shared_cluster
 from exfm_ray.config import DataConfig, DriftData, Recipe, VerticalModelConfig
 from exfm_ray.data.commit import Stopwatch, committed
 from exfm_ray.data.dataset import Dataset, open_dataset
@@ -26,6 +26,7 @@ from exfm_ray.data.run_clock import note_start, noted_command
 from exfm_ray.data.run_directory import RunDirectory, read_outcome
 from exfm_ray.data.source import most_pieces
 from exfm_ray.data.store.stored import Kind
+from exfm_ray.needs import machine_memory
 from exfm_ray.preflight import check_memory, check_recipe
 from exfm_ray.progress import watching
 from exfm_ray.quiet import quieten

@@ -14,13 +14,14 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
-from exfm_ray.cluster import machine_memory, shared_cluster
+from exfm_ray.cluster import shared_cluster
 from exfm_ray.config import Chosen, StudyConfig
 from exfm_ray.data.dataset import Dataset, open_dataset
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
 from exfm_ray.data.run_directory import STUDY_FILE, RunDirectory, read_outcome
 from exfm_ray.errors import UserError
+from exfm_ray.needs import machine_memory
 from exfm_ray.preflight import check_memory, check_recipe
 from exfm_ray.quiet import quieten
 from exfm_ray.run_start import claim_run, difference, holding

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exfm_ray.cluster import check_cpus, check_gpus
 from exfm_ray.config import Recipe, ResourcesConfig
 from exfm_ray.errors import UserError
 from exfm_ray.mends import Mend, fewer_gpus, first_fit, mend_words, resource_mends
+from exfm_ray.needs import check_cpus, check_gpus
 from tests.conftest import small_content
 
 Check = Callable[[Recipe, int, Any], None]

@@ -22,7 +22,6 @@ import yaml
 from typer.testing import CliRunner
 
 from exfm_ray.cli import app
-from exfm_ray.cluster import check_room
 from exfm_ray.config import DasConfig, ResourcesConfig
 from exfm_ray.das.embedded_pointer import EmbeddedPointer
 from exfm_ray.das.pointer import point_to
@@ -35,6 +34,7 @@ from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.data.snapshots import SnapshotDatabase
 from exfm_ray.errors import UserError
 from exfm_ray.existing_run import experiment_of
+from exfm_ray.needs import check_room
 from exfm_ray.schema import Schema
 from exfm_ray.serve_run import keep_collecting
 from tests.conftest import small_content

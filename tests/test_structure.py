@@ -24,6 +24,7 @@ LAYERS = [
         "placing",
         "recipe",
         "cluster",
+        "needs",
         "mends",
         "progress",
         "run_progress",
