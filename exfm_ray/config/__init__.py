@@ -7,8 +7,12 @@ No import here is slow, so that a wrong recipe is told at once.
 from exfm_ray.config.amazon import AmazonData
 from exfm_ray.config.cascade import CascadeConfig
 from exfm_ray.config.chosen import Chosen, ChosenSetting
+from exfm_ray.config.das import DasConfig
 from exfm_ray.config.data import DataConfig, DriftData, KuaiRandData, PartitionsData, RawLogData
+from exfm_ray.config.distill import AdapterConfig, DistillConfig, SharedDistillConfig
+from exfm_ray.config.evaluate import EvaluateConfig
 from exfm_ray.config.feedback import FeedbackConfig
+from exfm_ray.config.fm import FoundationModelConfig
 from exfm_ray.config.kuaivideo import KuaiVideoData
 from exfm_ray.config.models import (
     MULTI_TASK_TYPES,
@@ -26,23 +30,10 @@ from exfm_ray.config.models import (
     TwoTowerModel,
     WukongModel,
 )
+from exfm_ray.config.optimizer import OptimizerConfig, Precision
 from exfm_ray.config.public import STREAM_FIELDS, PublicData
-from exfm_ray.config.recipe import (
-    AdapterConfig,
-    DasConfig,
-    DistillConfig,
-    EvaluateConfig,
-    FoundationModelConfig,
-    GridRecipe,
-    OptimizerConfig,
-    PaperTable,
-    Precision,
-    Recipe,
-    ResourcesConfig,
-    SharedDistillConfig,
-    VariantConfig,
-    VerticalModelConfig,
-)
+from exfm_ray.config.recipe import GridRecipe, PaperTable, Recipe
+from exfm_ray.config.resources import ResourcesConfig
 from exfm_ray.config.study import Choices, Range, StudyConfig
 from exfm_ray.config.table import (
     CategoricalColumn,
@@ -55,6 +46,7 @@ from exfm_ray.config.table import (
 )
 from exfm_ray.config.taobao import TaobaoData
 from exfm_ray.config.theory import Theorem31, Theorem32, TheoryRecipe
+from exfm_ray.config.vms import VariantConfig, VerticalModelConfig
 from exfm_ray.config.vocabulary import VocabularyConfig
 
 __all__ = [

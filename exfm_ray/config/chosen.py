@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from exfm_ray.config.recipe import DistillConfig, VariantConfig
+from exfm_ray.config.distill import DistillConfig
 from exfm_ray.config.section import Section
 from exfm_ray.config.study import StudyConfig
+from exfm_ray.config.vms import VariantConfig
 from exfm_ray.schema import Method
 
 

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
-from exfm_ray.config.recipe import AdapterConfig, DistillConfig, Recipe
+from exfm_ray.config.distill import AdapterConfig, DistillConfig
+from exfm_ray.config.recipe import Recipe
 from exfm_ray.config.section import Name, Section, Width
 from exfm_ray.schema import Method
 
