@@ -49,10 +49,19 @@ CONTROLLER_LOOK_SECONDS = 0.25
 
 def train_foundation_model(experiment: Experiment) -> None:
     """Train the FM through its last day; snapshots appear on the way."""
-    settings = {"experiment": experiment.model_dump(mode="json")}
     recipe = experiment.recipe
-    kind = RunKind("fm", "the FM", recipe.resources.fm_placement, is_team=recipe.fm.workers > 1)
-    _run(experiment, kind, train_foundation_stream, settings, recipe.fm.workers)
+    _run(
+        TrainRun(
+            experiment,
+            starting="fm",
+            who="the FM",
+            placement=recipe.resources.fm_placement,
+            function=train_foundation_stream,
+            settings={"experiment": experiment.model_dump(mode="json")},
+            workers=recipe.fm.workers,
+            is_team=recipe.fm.workers > 1,
+        )
+    )
 
 
 def train_vertical_models(
@@ -65,19 +74,37 @@ def train_vertical_models(
         variants: as `train_variants` takes them; left out: the recipe's that have one worker.
     """
     recipe = experiment.recipe
-    settings = _settings(experiment, recipe.fleet_variants() if variants is None else variants, workers)
     least = recipe.resources.fleet_workers_least
-    wanted = workers if least is None or least >= workers else (least, workers)
-    kind = RunKind("fleet", "the VMs", recipe.resources.vm_placement, is_team=False)
-    _run(experiment, kind, train_fleet, settings, wanted)
+    _run(
+        TrainRun(
+            experiment,
+            starting="fleet",
+            who="the VMs",
+            placement=recipe.resources.vm_placement,
+            function=train_fleet,
+            settings=_settings(experiment, recipe.fleet_variants() if variants is None else variants, workers),
+            workers=workers if least is None or least >= workers else (least, workers),
+            is_team=False,
+        )
+    )
 
 
 def train_with_several_workers(experiment: Experiment, vm: VerticalModelConfig) -> None:
     """Train and evaluate a VM's variants over all their days, each by all of the VM's workers together."""
     recipe = experiment.recipe
-    settings = _settings(experiment, [variant for variant in recipe.variants() if variant.vm.name == vm.name], 1)
-    kind = RunKind("fleet", f"the VM {vm.name}", recipe.resources.vm_placement, is_team=True)
-    _run(experiment, kind, train_as_team, settings, vm.workers)
+    variants = [variant for variant in recipe.variants() if variant.vm.name == vm.name]
+    _run(
+        TrainRun(
+            experiment,
+            starting="fleet",
+            who=f"the VM {vm.name}",
+            placement=recipe.resources.vm_placement,
+            function=train_as_team,
+            settings=_settings(experiment, variants, 1),
+            workers=vm.workers,
+            is_team=True,
+        )
+    )
 
 
 def _settings(experiment: Experiment, variants: Sequence[VariantConfig], workers: int) -> dict[str, Any]:
@@ -90,32 +117,30 @@ def _settings(experiment: Experiment, variants: Sequence[VariantConfig], workers
 
 
 @dataclass(frozen=True)
-class RunKind:
-    """What a Ray Train run trains."""
+class TrainRun:
+    """A Ray Train run that is wanted."""
 
+    experiment: Experiment
     starting: Starting
     who: str
-    """in words"""
+    """is trained, in words"""
     placement: Placement
     """of each worker"""
+    function: Callable[[dict[str, Any]], None]
+    """that each worker calls"""
+    settings: dict[str, Any]
+    """that it is called with"""
+    workers: int | tuple[int, int]
+    """how many, or the fewest and the most that will do"""
     is_team: bool
-    """whether its workers train one model together, and exchange gradients"""
+    """whether they train one model together, and exchange gradients"""
 
 
-def _run(
-    experiment: Experiment,
-    kind: RunKind,
-    function: Callable[[dict[str, Any]], None],
-    settings: dict[str, Any],
-    workers: int | tuple[int, int],
-) -> None:
+def _run(wanted: TrainRun) -> None:
     """Run a training function on Ray Train; where a worker dies, all start again and go on from their checkpoints.
 
     Ray Train replaces workers, but gives up where one dies at the moment when its controller asks something of it, or
     where the controller dies itself. Then another run takes over, as often as workers may be replaced.
-
-    Args:
-        workers: how many, or the fewest and the most that will do.
 
     Raises:
         WaitError: the cluster did not give what the workers need, or one of them waited in vain.
@@ -123,34 +148,29 @@ def _run(
     failures = 0
     while True:
         try:
-            _run_once(experiment, kind, function, settings, workers)
+            _run_once(wanted)
         except WorkerGroupError as error:
             raise _own_words(error) from error
         except (ControllerError, RayActorError) as error:
             failures += 1
-            if not _is_of_ray(error) or failures > experiment.recipe.resources.max_failures:
+            if not _is_of_ray(error) or failures > wanted.experiment.recipe.resources.max_failures:
                 raise
         else:
             return
 
 
-def _run_once(
-    experiment: Experiment,
-    kind: RunKind,
-    function: Callable[[dict[str, Any]], None],
-    settings: dict[str, Any],
-    workers: int | tuple[int, int],
-) -> None:
-    resources, placement = experiment.recipe.resources, kind.placement
+def _run_once(wanted: TrainRun) -> None:
+    experiment, placement = wanted.experiment, wanted.placement
+    resources = experiment.recipe.resources
     local = resources.mode == "local"
     scaling = ScalingConfig(
-        num_workers=0 if local else workers,  # type: ignore[arg-type]  # a pair is allowed
+        num_workers=0 if local else wanted.workers,  # type: ignore[arg-type]  # a pair is allowed
         use_gpu=placement.gpus > 0,
         resources_per_worker=None if local else placement.resources,
         accelerator_type=None if local else placement.accelerator,
     )
     # a name of its own: our checkpoints carry the state, Ray Train must not look for one
-    own_name = f"{kind.starting}-{uuid.uuid4().hex[:8]}"
+    own_name = f"{wanted.starting}-{uuid.uuid4().hex[:8]}"
     run_config = RunConfig(
         name=own_name,
         storage_path=str(experiment.run.logs / "train"),
@@ -159,19 +179,20 @@ def _run_once(
             controller_failure_limit=resources.max_failures,  # type: ignore[call-arg]  # of Train v2, the default
         ),
     )
-    function = partial(_started, function, experiment, kind.starting, own_name, time.time(), not local)
-    trainer = _trainer(kind, function, train_loop_config=settings, scaling_config=scaling, run_config=run_config)
+    function = partial(_started, wanted.function, experiment, wanted.starting, own_name, time.time(), not local)
+    configs = {"train_loop_config": wanted.settings, "scaling_config": scaling, "run_config": run_config}
+    trainer = _trainer(wanted, function, **configs)
     if local:
         trainer.fit()
     else:
-        _fit(trainer, experiment, own_name, worker_words(kind.who, workers, placement.gpus))
+        _fit(trainer, experiment, own_name, worker_words(wanted.who, wanted.workers, placement.gpus))
 
 
-def _trainer(kind: RunKind, function: Callable[[dict[str, Any]], None], **configs: Any) -> Trainer:
+def _trainer(wanted: TrainRun, function: Callable[[dict[str, Any]], None], **configs: Any) -> Trainer:
     """A TorchTrainer for a team alone: it has its controller import torch, and joins workers into a process group."""
-    if not kind.is_team:
+    if not wanted.is_team:
         return DataParallelTrainer(function, **configs)
-    return TorchTrainer(function, torch_config=TorchConfig(backend=exchange_backend(kind.placement)), **configs)
+    return TorchTrainer(function, torch_config=TorchConfig(backend=exchange_backend(wanted.placement)), **configs)
 
 
 def exchange_backend(placement: Placement) -> str:
