@@ -80,8 +80,9 @@ def grid_content(run: RunDirectory) -> dict[str, Any]:
 
 
 def _sentence(grid: GridRecipe, alone: Results) -> str:
+    each = "each " if len(grid.fms) > 1 else ""
     return (
-        f"{counted(len(grid.fms), 'foundation model')} ({listed([fm.name for fm in grid.fms])}), each the teacher of "
+        f"{counted(len(grid.fms), 'foundation model')} ({listed([fm.name for fm in grid.fms])}), {each}the teacher of "
         f"{counted(len(grid.vms), 'vertical model')} on the {grid.data.type} data; "
         f"evaluated days {listed(list(alone.days))}, {counted(len(alone.seeds), 'seed')}."
     )
