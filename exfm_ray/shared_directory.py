@@ -1,6 +1,7 @@
 """Whether a run directory that looks local is the same one on every node of a cluster."""
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from exfm_ray.data.run_directory import RunDirectory
 from exfm_ray.errors import UserError
 
 LOOK_SECONDS = 60.0
-"""for the nodes to start a process that looks; one that has not by then is left out"""
+"""for the nodes to start a process that looks; one that has not by then, or is gone, is left out"""
 
 
 def check_shared(run: RunDirectory) -> None:
@@ -19,6 +20,7 @@ def check_shared(run: RunDirectory) -> None:
         UserError: a node sees other files, or none.
     """
     import ray
+    from ray.exceptions import NodeDiedError, TaskUnschedulableError, WorkerCrashedError
 
     nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     prepared = run.days / "schema.json"
@@ -29,9 +31,10 @@ def check_shared(run: RunDirectory) -> None:
     looks = [_look(node["NodeID"], list(local)) for node in nodes]
     done, _ = ray.wait(looks, num_returns=len(looks), timeout=LOOK_SECONDS)
     for node, look in zip(nodes, looks, strict=True):
-        if look in done:
-            found: dict[str, str | None] = ray.get(look)
-            _compare(local, found, node["NodeManagerHostname"])
+        with suppress(NodeDiedError, TaskUnschedulableError, WorkerCrashedError):
+            if look in done:
+                found: dict[str, str | None] = ray.get(look)
+                _compare(local, found, node["NodeManagerHostname"])
 
 
 def _look(node: str, files: list[str]) -> Any:
