@@ -109,6 +109,8 @@ class SharedCluster:
 
     def _check(self, recipe: Recipe) -> None:
         workers = self._workers(recipe)
+        if (least := recipe.resources.fleet_workers_least) is not None:
+            workers = min(workers, least)  # the others may come later
         nodes = _nodes(recipe.resources)
         check_cpus(recipe, workers, total(nodes, "CPU"))
         check_gpus(recipe, workers, [node.get("GPU", 0.0) for node in nodes])

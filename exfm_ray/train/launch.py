@@ -43,6 +43,8 @@ from exfm_ray.waits import in_vain, noted_wait, within
 Trainer = DataParallelTrainer | TorchTrainer
 
 LOOK_SECONDS = 1.0
+RESIZE_SECONDS = 20.0
+"""after which workers that may be more are looked for room again: all of them start anew where there is some"""
 CONTROLLER_LOOK_SECONDS = 0.25
 """after which Ray Train's controller sees that its workers have ended or failed; its default is 2"""
 
@@ -168,6 +170,7 @@ def _run_once(wanted: TrainRun) -> None:
         use_gpu=placement.gpus > 0,
         resources_per_worker=None if local else placement.resources,
         accelerator_type=None if local else placement.accelerator,
+        elastic_resize_monitor_interval_s=RESIZE_SECONDS,
     )
     # a name of its own: our checkpoints carry the state, Ray Train must not look for one
     own_name = f"{wanted.starting}-{uuid.uuid4().hex[:8]}"
