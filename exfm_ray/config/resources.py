@@ -24,8 +24,7 @@ class ResourcesConfig(Section):
         ge=1,
         le=10_000,
         description="with which the fleet starts and goes on while nodes are missing; it grows with those that come. "
-        "For nodes that VMs have for themselves (vm_nodes): elsewhere Ray counts CPUs that others have. Left out: waits "
-        "for all",
+        "For nodes that VMs have for themselves (vm_nodes), since Ray counts all CPUs there. Left out: waits for all",
     )
     augment_tasks: int = Field(default=1, ge=1, le=4_096, description="Ray Data tasks at once")
     gpus_per_fm: float = Field(default=0, ge=0)
