@@ -170,7 +170,7 @@ def _run_once(wanted: TrainRun) -> None:
         use_gpu=placement.gpus > 0,
         resources_per_worker=None if local else placement.resources,
         accelerator_type=None if local else placement.accelerator,
-        elastic_resize_monitor_interval_s=RESIZE_SECONDS,
+        elastic_resize_monitor_interval_s=RESIZE_SECONDS,  # type: ignore[call-arg]  # of Train v2, the default
     )
     # a name of its own: our checkpoints carry the state, Ray Train must not look for one
     own_name = f"{wanted.starting}-{uuid.uuid4().hex[:8]}"
