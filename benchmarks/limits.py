@@ -40,6 +40,7 @@ from train_settings import DMIN
 from train_sides import Comparison, compare
 from train_table import print_rows, print_stages
 
+from exfm_ray.computing import begin_computing
 from exfm_ray.data.batches import Batch, day_batches
 from exfm_ray.distill.losses import student_loss
 
@@ -156,7 +157,7 @@ def _row(what: str, ours: float, theirs: float, unit: str, ratio: float) -> dict
 
 
 def run(options: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    torch.set_num_threads(1)
+    begin_computing()
     sizes = Sizes(steps=1, dmin_steps=1, dmin_batch_rows=2_048, rounds=options.rounds or (2 if options.quick else 5))
     print(f"a core copies {copy_rate() / 1e9:.1f} GB/s, read and written", flush=True)
     rows = []

@@ -10,6 +10,7 @@ import torch
 from loader_data import DAY
 from taobao_shape import schema_of
 
+from exfm_ray.computing import begin_computing
 from exfm_ray.data.batches import Batch, day_batches
 from exfm_ray.data.location import Location
 from exfm_ray.data.traffic import Traffic
@@ -42,7 +43,7 @@ def weighted_sum(batch: Batch, first: int) -> int:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    begin_computing()
     settings = json.loads(sys.argv[1])
     traffic = traffic_of(settings)
     for line in sys.stdin:

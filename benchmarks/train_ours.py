@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from train_answers import Stages, answer
 from train_data import MEASURED_DAY, WARM_DAY, supervision_of
 
+from exfm_ray.computing import begin_computing
 from exfm_ray.config import ModelConfig, OptimizerConfig, VerticalModelConfig
 from exfm_ray.das.predictor import Predictor
 from exfm_ray.data.batches import Batch, day_batches
@@ -119,7 +120,7 @@ class Trainer:
 
 
 def main(settings: str) -> None:
-    torch.set_num_threads(1)
+    begin_computing()
     trainer = Trainer(OursSettings.model_validate_json(settings))
     tasks = {
         "warm": lambda: trainer.train(WARM_DAY),

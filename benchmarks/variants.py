@@ -21,11 +21,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import torch
 from machine import describe_machine
 from processes import watching
 
 from exfm_ray.cluster import ray_cluster
+from exfm_ray.computing import begin_computing
 from exfm_ray.config import DeepFamModel, DistillConfig, OptimizerConfig, Recipe, VariantConfig, VerticalModelConfig
 from exfm_ray.data.commit import require
 from exfm_ray.data.dataset import open_dataset
@@ -219,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     base = QUICK if options.quick else FULL
     sizes = Sizes(*(getattr(options, name) or getattr(base, name) for name in SIZES))
-    torch.set_num_threads(1)
+    begin_computing()
     machine = describe_machine("numpy", "pyarrow", "ray", "torch")
     found = compare(sizes)
     for row in found:

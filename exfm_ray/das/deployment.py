@@ -10,13 +10,13 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import torch
 from ray import serve
 from ray.serve.config import AutoscalingConfig
 from ray.serve.deployment import Application
 from ray.serve.handle import DeploymentHandle
 
 from exfm_ray.cluster import start_mend
+from exfm_ray.computing import begin_computing
 from exfm_ray.config import DasConfig, ResourcesConfig
 from exfm_ray.config.placement import Placement
 from exfm_ray.das.batching import Answer, BusyError, RowBatcher
@@ -69,7 +69,7 @@ class FoundationModel:
     """
 
     def __init__(self, snapshots: str, pointer: str, das: dict[str, Any], expected: Expected, latest: bool) -> None:
-        torch.set_num_threads(1)
+        begin_computing()
         sys.setswitchinterval(SWITCH_SECONDS)
         self._das = DasConfig.model_validate(das)
         database, followed = SnapshotDatabase(Location(snapshots)), WatchedPointer(pointer_at(pointer))

@@ -1,6 +1,7 @@
 """The cross network of DCNv2."""
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -13,63 +14,58 @@ from exfm_ray.models.products import is_torch_alone, product
 
 
 class _MatrixCross(torch.autograd.Function):
-    """All layers at once, so that the backward pass does what is no matrix product piece by piece in a core's cache."""
+    """All layers for some rows, then for the next, so that what they hand on stays in a core's cache.
+
+    Kept for the gradient are x0 and the W_l x_l + b_l alone: the x_l are sums of these.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, start: torch.Tensor, beside: torch.Tensor, keep: bool, factor: torch.dtype, *parameters: torch.Tensor
     ) -> torch.Tensor:
         weights, width = [weight.to(factor) for weight in parameters[::2]], start.shape[1]
+        biases = [bias.to(factor) for bias in parameters[1::2]]
         result = start.new_empty(len(start), width + beside.shape[1])
         result[:, width:] = beside
-        crossed, inputs, maps = start, [], []
-        for weight, bias in zip(weights, parameters[1::2], strict=True):
-            layer_input = crossed.to(factor)
-            mapped = product(layer_input, weight.t(), bias.to(factor))
-            if keep:
-                inputs.append(layer_input)
-                maps.append(mapped)
-            into = _room(crossed, start, result, is_read=keep and layer_input is crossed, is_last=weight is weights[-1])
-            for piece in row_pieces(start):
-                torch.addcmul(crossed[piece], start[piece], mapped[piece].to(start.dtype), out=into[piece])
-            crossed = into
-        ctx.save_for_backward(start, *weights, *inputs, *maps)
+        maps = []
+        for piece in row_pieces(start):
+            crossed = x0 = start[piece]
+            for weight, bias in zip(weights, biases, strict=True):
+                mapped = product(crossed.to(factor), weight.t(), bias)
+                crossed = torch.addcmul(crossed, x0, mapped.to(x0.dtype))
+                if keep:
+                    maps.append(mapped)
+            result[piece, :width] = crossed
+        ctx.save_for_backward(start, *weights, *maps)
+        ctx.layers = len(weights)
         return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[torch.Tensor | None, ...]:
         start, *saved = ctx.saved_tensors
-        layers = len(saved) // 3
-        weights, inputs, maps = (saved[part * layers : (part + 1) * layers] for part in range(3))
+        layers = ctx.layers
+        weights, maps, factor = saved[:layers], iter(saved[layers:]), saved[0].dtype
         (grad,), width = grad_outputs, start.shape[1]
-        by_crossed, by_start = torch.empty_like(start), torch.empty_like(start)
-        by_map = torch.empty_like(maps[0])
-        by_parameters: list[torch.Tensor] = []
-        of_input = None
-        for weight, layer_input, layer_map in zip(reversed(weights), reversed(inputs), reversed(maps), strict=True):
-            by_bias = torch.zeros_like(start[0])
-            for piece in row_pieces(start):
-                sent, mapped = by_crossed[piece], layer_map[piece].to(start.dtype)
-                if of_input is None:
-                    sent.copy_(grad[piece, :width])
-                    torch.mul(sent, mapped, out=by_start[piece])
-                else:
-                    by_start[piece].addcmul_(sent.add_(of_input[piece]), mapped)
-                by_bias += torch.mul(sent, start[piece], out=by_map[piece]).sum(dim=0, dtype=start.dtype)
-            by_parameters[:0] = [product(by_map.t(), layer_input).to(start.dtype), by_bias]
-            of_input = product(by_map, weight)
-        assert of_input is not None
-        return by_start.add_(by_crossed).add_(of_input), grad[:, width:], None, None, *by_parameters
-
-
-def _room(
-    crossed: torch.Tensor, start: torch.Tensor, result: torch.Tensor, *, is_read: bool, is_last: bool
-) -> torch.Tensor:
-    """Where a layer's output goes: into the result, or over its input if nobody reads that again."""
-    if is_last:
-        return result[:, : start.shape[1]]
-    return torch.empty_like(start) if crossed is start or is_read else crossed
+        by_start = torch.empty_like(start)
+        by_weights, by_biases = ([start.new_zeros(of.shape) for of in like] for like in (weights, [start[0]] * layers))
+        for piece in row_pieces(start):
+            x0, by_x0 = start[piece], torch.zeros_like(start[piece])
+            by_crossed = grad[piece, :width].clone()
+            of_layers = [mapped.to(start.dtype) for mapped in islice(maps, layers)]
+            inputs = [x0]
+            for mapped in of_layers[:-1]:
+                inputs.append(torch.addcmul(inputs[-1], x0, mapped))
+            for layer in reversed(range(layers)):
+                by_x0.addcmul_(by_crossed, of_layers[layer])
+                by_map = by_crossed * x0
+                by_biases[layer] += by_map.sum(dim=0)
+                by_map = by_map.to(factor)
+                by_weights[layer] += product(by_map.t(), inputs[layer].to(factor))
+                by_crossed += product(by_map, weights[layer])
+            torch.add(by_x0, by_crossed, out=by_start[piece])
+        by_parameters = (part for pair in zip(by_weights, by_biases, strict=True) for part in pair)
+        return by_start, grad[:, width:], None, None, *by_parameters
 
 
 def matrix_cross(start: torch.Tensor, beside: torch.Tensor, parameters: Sequence[torch.Tensor]) -> torch.Tensor:

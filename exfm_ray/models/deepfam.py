@@ -30,9 +30,9 @@ class DeepFam(Model):
         self.width = self.terms + config.hidden[-1]
 
     def backbone(self, inputs: Inputs) -> torch.Tensor:
-        fields = self.embedding(inputs)
-        terms = [self.first_order(inputs).squeeze(2), pairwise_interaction(fields)]
-        return torch.cat([*terms, self.deep(fields.flatten(1))], dim=1)
+        vectors = self.embedding(inputs).flatten(1)
+        terms = [self.first_order(inputs).squeeze(2), pairwise_interaction(vectors, self.embedding.fields)]
+        return torch.cat([*terms, self.deep(vectors)], dim=1)
 
     def serve(self, x: torch.Tensor) -> torch.Tensor:
         factorization = x[:, : self.terms].sum(dim=1, keepdim=True) + self.bias

@@ -22,7 +22,9 @@ class Fam(Model):
         self.width = self.embedding.fields + config.embedding_dim
 
     def backbone(self, inputs: Inputs) -> torch.Tensor:
-        return torch.cat([self.first_order(inputs).squeeze(2), pairwise_interaction(self.embedding(inputs))], dim=1)
+        vectors = self.embedding(inputs).flatten(1)
+        terms = pairwise_interaction(vectors, self.embedding.fields)
+        return torch.cat([self.first_order(inputs).squeeze(2), terms], dim=1)
 
     def serve(self, x: torch.Tensor) -> torch.Tensor:
         return x.sum(dim=1, keepdim=True) + self.bias

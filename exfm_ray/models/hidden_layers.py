@@ -7,6 +7,7 @@ parameters.
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -39,48 +40,54 @@ class _HiddenLayers(torch.autograd.Function):
     ) -> torch.Tensor:
         # what a layer's values are divided by is taken with the weights that read them
         weights = [_scaled(weight, _scale(masks, index - 1)).to(factor) for index, weight in enumerate(layers[::2])]
-        inputs = [x.to(factor)]
-        for index, (weight, bias) in enumerate(zip(weights, layers[1::2], strict=True)):
-            values = product(inputs[-1], weight.t(), bias.to(factor))
-            if index < activated:
-                _activate(values, masks[index])
-            inputs.append(values)
-        last = inputs.pop()
-        ctx.save_for_backward(*weights, *inputs, *([last] if activated == len(weights) else []))
+        biases = [bias.to(factor) for bias in layers[1::2]]
+        result, kept = x.new_empty(len(x), len(biases[-1])), []
+        for piece in row_pieces(x):
+            values = x[piece].to(factor)
+            for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+                values = product(values, weight.t(), bias)
+                if index < activated:
+                    _activate(values, masks[index])
+                    kept.append(values)
+            result[piece] = values
+        ctx.save_for_backward(x, *weights, *kept)
         ctx.masks, ctx.layers, ctx.activated = masks, len(weights), activated
-        return _scaled(last.to(x.dtype), _scale(masks, len(weights) - 1))
+        return result.mul_(_scale(masks, len(weights) - 1))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[torch.Tensor | None, ...]:
-        weights, values = ctx.saved_tensors[: ctx.layers], ctx.saved_tensors[ctx.layers :]
-        (grad,), kind = grad_outputs, values[0].dtype
-        sent = grad.to(kind)
-        if ctx.activated == ctx.layers:
-            sent = torch.ops.aten.threshold_backward(sent, values[-1], 0)
-            if (scale := _scale(ctx.masks, ctx.layers - 1)) != 1.0:
-                sent.mul_(scale)
+        (grad,), (x, *saved) = grad_outputs, ctx.saved_tensors
+        weights, kept, factor = saved[: ctx.layers], iter(saved[ctx.layers :]), saved[0].dtype
+        scales = [_scale(ctx.masks, index - 1) for index in range(ctx.layers + 1)]
+        by_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        by_weights = [x.new_zeros(weight.shape) for weight in weights]
+        by_biases = [x.new_zeros(len(weight)) for weight in weights]
+        for piece in row_pieces(x):
+            values = [x[piece].to(factor), *islice(kept, ctx.activated)]
+            sent = grad[piece].to(factor)
+            if ctx.activated == ctx.layers:
+                sent = torch.ops.aten.threshold_backward(sent, values[-1], 0).mul_(scales[-1])
+            for index in reversed(range(ctx.layers)):
+                read = values[index]
+                by_weights[index] += product(sent.t(), read)
+                by_biases[index] += sent.sum(dim=0, dtype=x.dtype)
+                if index:
+                    sent = product(sent, weights[index])
+                    torch.ops.aten.threshold_backward.grad_input(sent, read, 0, grad_input=sent)
+                elif by_x is not None:
+                    by_x[piece] = product(sent, weights[0])
         by_layers: list[torch.Tensor] = []
-        for index in reversed(range(ctx.layers)):
-            scale, read = _scale(ctx.masks, index - 1), values[index]
-            by_weight = product(sent.t(), read).to(grad.dtype)
-            by_layers[:0] = [by_weight.mul_(scale) if scale != 1.0 else by_weight, sent.sum(dim=0, dtype=grad.dtype)]
-            if index == 0:
-                break
-            sent = product(sent, weights[index])
-            torch.ops.aten.threshold_backward.grad_input(sent, read, 0, grad_input=sent)
-        by_x = product(sent, weights[0]).to(grad.dtype) if ctx.needs_input_grad[0] else None
+        for by_weight, by_bias, scale in zip(by_weights, by_biases, scales, strict=False):
+            by_layers += by_weight.mul_(scale), by_bias
         return by_x, None, None, None, *by_layers
 
 
 def _activate(values: torch.Tensor, masks: StepMasks | None) -> None:
     """ReLU and mask, in place."""
-    if masks is None:
-        values.relu_()
-        return
-    for piece in row_pieces(values):
-        part = values[piece].relu_()
-        part.mul_(masks.mask(part.shape, part.dtype))
+    values.relu_()
+    if masks is not None:
+        values.mul_(masks.mask(values.shape, values.dtype))
 
 
 def _scale(masks: Masks, index: int) -> float:

@@ -11,19 +11,17 @@ DEVICE_PIECE = 2**20
 
 
 def piece_size(device: torch.device) -> int:
-    """Elements."""
+    """Rows, or elements of histories."""
     return CPU_PIECE if device.type == "cpu" else DEVICE_PIECE
 
 
-CPU_VALUES = 2**17
-"""of a matrix: half a megabyte, so that the next operation finds what the last one left"""
-
-
 def row_pieces(matrix: torch.Tensor) -> Iterator[slice]:
-    """The rows of a matrix, (B, n), in runs for operations on each value alone; all of them on a GPU.
+    """The rows of a matrix, (B, n), in runs that are computed one after the other.
 
-    Runs have a multiple of 4 rows, so that masks of dropout are drawn as for all rows at once.
+    They are about equally long: products would round a last one of few rows otherwise. They have a multiple of 4 rows,
+    so that masks of dropout are drawn as for all rows at once.
     """
-    rows, width = matrix.shape
-    size = max(CPU_VALUES // max(width, 1) // 4 * 4, 4) if matrix.device.type == "cpu" else max(rows, 1)
+    rows = len(matrix)
+    count = max(-(-rows // piece_size(matrix.device)), 1)
+    size = max(-(-rows // (4 * count)) * 4, 4)
     return (slice(start, min(start + size, rows)) for start in range(0, rows, size))

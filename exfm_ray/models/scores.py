@@ -6,13 +6,13 @@ anew in each step, which costs as much as the matrix products do. So the element
 and only what the gradient needs is kept: the values of the hidden layers, zero where dropped or negative.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from exfm_ray.models.dropout import StepMasks
-from exfm_ray.models.pieces import piece_size
+from exfm_ray.models.pieces import row_pieces
 from exfm_ray.models.precision import in_float32
 from exfm_ray.models.products import product
 
@@ -55,7 +55,7 @@ class _Scores(torch.autograd.Function):
         weights, biases = layers[::2], layers[1::2]
         result = history.new_empty(len(history))
         hidden = [history.new_empty(len(history) if keep else 0, len(bias)) for bias in (of_read, *biases[:-1])]
-        for piece in _pieces(history):
+        for piece in row_pieces(history):
             rows, at = row[piece], place[piece]
             _, read = _read(history[piece], targets, rows, places, at)
             into = [layer[piece] if keep else layer.new_empty(len(rows), layer.shape[1]) for layer in hidden]
@@ -83,7 +83,7 @@ class _Scores(torch.autograd.Function):
         to_targets, to_rows, to_places, to_of_places, to_read, *to_layers = sums
         to_weights, to_biases = to_layers[::2], to_layers[1::2]
         to_history = torch.empty_like(history)
-        for piece in _pieces(history):
+        for piece in row_pieces(history):
             rows, at, z = row[piece], place[piece], history[piece]
             sent = gradient[piece].unsqueeze(1)
             for index in reversed(range(len(hidden))):
@@ -110,8 +110,3 @@ def _read(
     """t and [z ; t ⊙ z]: (p, d) and (p, 2d)."""
     target = targets.index_select(0, rows).add_(places.index_select(0, at))
     return target, torch.cat([z, target * z], dim=1)
-
-
-def _pieces(elements: torch.Tensor) -> Iterator[slice]:
-    size = piece_size(elements.device)
-    return (slice(start, min(start + size, len(elements))) for start in range(0, len(elements), size))

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from exfm_ray.computing import begin_computing
 from exfm_ray.config import VariantConfig
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.run_directory import variant_name
@@ -24,7 +25,7 @@ class TrialWorker:
     """
 
     def __init__(self, experiment: dict[str, Any]) -> None:
-        torch.set_num_threads(1)
+        begin_computing()
         self._experiment = Experiment.model_validate(experiment)
         self._device = torch.device("cuda") if torch.cuda.is_available() else CPU
         self._passes: list[SharedPass] = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 
 import pytest
 import torch
@@ -85,18 +86,22 @@ def test_fields_may_be_a_view(function: Callable[..., torch.Tensor]) -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 1, 7])
-def test_second_order_of_a_factorization_machine(rows: int) -> None:
-    def plain(fields: torch.Tensor) -> torch.Tensor:
+def test_second_order_of_a_factorization_machine(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "CPU_PIECE", 4)
+
+    def plain(vectors: torch.Tensor) -> torch.Tensor:
+        fields = vectors.unflatten(1, (FIELDS, DIM))
         return sum(fields[:, i] * fields[:, j] for i in range(FIELDS) for j in range(i))
 
-    assert_same_function(pairwise_interaction, plain, leaf(rows, FIELDS, DIM))
+    assert_same_function(partial(pairwise_interaction, fields=FIELDS), plain, leaf(rows, FIELDS * DIM))
 
 
 @pytest.mark.parametrize("alone", [False, True])
 @pytest.mark.parametrize("rows", [1, 7])
 @pytest.mark.parametrize("layers", [1, 3])
-def test_cross_network_of_matrices(layers: int, rows: int, alone: bool) -> None:
-    """Beside two numbers of each row, whether torch computes it operation by operation or not."""
+def test_cross_network_of_matrices(layers: int, rows: int, alone: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside two numbers of each row, whether torch computes it operation by operation or not, in pieces of four."""
+    monkeypatch.setattr(pieces, "CPU_PIECE", 4)
 
     def plain(start: torch.Tensor, beside: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
         crossed = start
@@ -117,7 +122,7 @@ def test_cross_network_of_matrices(layers: int, rows: int, alone: bool) -> None:
 @pytest.mark.parametrize("layers", [1, 3])
 def test_cross_network_of_vectors(layers: int, rows: int, alone: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """In pieces of four rows as in one."""
-    monkeypatch.setattr(pieces, "CPU_VALUES", 24)
+    monkeypatch.setattr(pieces, "CPU_PIECE", 4)
 
     def plain(start: torch.Tensor, weights: torch.Tensor, biases: torch.Tensor, beside: torch.Tensor) -> torch.Tensor:
         crossed = start

@@ -104,7 +104,7 @@ def test_layers_computed_together_are_those_one_after_the_other(
     outputs: int | None, rate: float, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Values, derivatives and the masks of two steps, in pieces of four rows."""
-    monkeypatch.setattr(pieces, "CPU_VALUES", 32)
+    monkeypatch.setattr(pieces, "CPU_PIECE", 4)
     together, apart = (seeded(lambda: mlp(6, (8, 5), outputs, dropout=rate).double(), 1, "model") for _ in range(2))
     for step in range(2):
         x = torch.randn(rows, 6, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
