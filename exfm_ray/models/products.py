@@ -87,6 +87,8 @@ class _Linear(torch.autograd.Function):
 
 
 def _onednn(left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    if not (right.is_contiguous() or right.t().is_contiguous()):
+        right = right.contiguous()  # columns of a wider matrix, for one, oneDNN multiplies by a plain loop
     found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(left, right.t(), bias, "none", [], "")
     return found
 

@@ -7,6 +7,7 @@ and only what the gradient needs is kept: the values of the hidden layers, zero 
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -53,30 +54,29 @@ class _Scores(torch.autograd.Function):
     def forward(ctx: Any, keep: bool, masks: Sequence[StepMasks], *parts: torch.Tensor) -> torch.Tensor:
         row, place, history, targets, of_row, places, of_place, of_read, *layers = parts
         weights, biases = layers[::2], layers[1::2]
-        result = history.new_empty(len(history))
-        hidden = [history.new_empty(len(history) if keep else 0, len(bias)) for bias in (of_read, *biases[:-1])]
+        result, kept = history.new_empty(len(history)), []
         for piece in row_pieces(history):
             rows, at = row[piece], place[piece]
             _, read = _read(history[piece], targets, rows, places, at)
-            into = [layer[piece] if keep else layer.new_empty(len(rows), layer.shape[1]) for layer in hidden]
-            torch.index_select(of_row, 0, rows, out=into[0])
-            into[0].add_(of_place.index_select(0, at)).add_(product(read, of_read.t()))
-            for index, values in enumerate(into):
+            values = product(read, of_read.t())
+            values.add_(of_row.index_select(0, rows)).add_(of_place.index_select(0, at))
+            for index in range(len(weights)):
                 if index:
-                    values.copy_(product(into[index - 1], weights[index - 1].t(), biases[index - 1]))
+                    values = product(values, weights[index - 1].t(), biases[index - 1])
                 values.relu_()
                 if masks:
                     values.mul_(masks[index].mask(values.shape, values.dtype))
-            torch.addmv(biases[-1], into[-1], weights[-1][0], out=result[piece])
-        if keep:
-            ctx.save_for_backward(*parts, *hidden)
-            ctx.hidden = len(hidden)
+                if keep:
+                    kept.append(values)
+            torch.addmv(biases[-1], values, weights[-1][0], out=result[piece])
+        ctx.save_for_backward(*parts, *kept)
+        ctx.parts = len(parts)
         return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[torch.Tensor | None, ...]:
         (gradient,), saved = gradients, ctx.saved_tensors
-        parts, hidden = saved[: -ctx.hidden], saved[-ctx.hidden :]
+        parts, kept = saved[: ctx.parts], iter(saved[ctx.parts :])
         row, place, history, targets, of_row, places, of_place, of_read, *layers = parts
         weights = layers[::2]
         sums = [torch.zeros_like(part) for part in (targets, of_row, places, of_place, of_read, *layers)]
@@ -86,8 +86,8 @@ class _Scores(torch.autograd.Function):
         for piece in row_pieces(history):
             rows, at, z = row[piece], place[piece], history[piece]
             sent = gradient[piece].unsqueeze(1)
-            for index in reversed(range(len(hidden))):
-                values = hidden[index][piece]
+            hidden = list(islice(kept, len(weights)))
+            for index, values in reversed(list(enumerate(hidden))):
                 to_biases[index].add_(sent.sum(0))
                 to_weights[index].add_(product(sent.t(), values))
                 sent = product(sent, weights[index])

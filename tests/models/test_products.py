@@ -1,10 +1,12 @@
 """Products of either library against float64, with all gradients, and which sizes go to which."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from exfm_ray.models.products import SMALLEST, Linear, by_torch, linear, product
 
@@ -53,21 +55,44 @@ def test_what_a_layer_gives_may_be_changed_in_place(shape: tuple[int, ...]) -> N
     assert_equals_float64(activated(linear), activated(functional.linear), *parts)
 
 
-@pytest.mark.parametrize(
-    "viewed",
-    [
-        lambda x: x,
-        lambda x: x.t().contiguous().t(),
-        lambda x: torch.cat([x, x], dim=1)[:, x.shape[1] // 2 : x.shape[1] // 2 + x.shape[1]],
-        lambda x: x[:, :1].expand(-1, x.shape[1]),
-    ],
-    ids=["as it lies", "turned", "columns of a wider one", "expanded"],
-)
+VIEWS = {
+    "as it lies": lambda x: x,
+    "turned": lambda x: x.t().contiguous().t(),
+    "columns of a wider one": lambda x: torch.cat([x, x], dim=1)[:, x.shape[1] // 2 : x.shape[1] // 2 + x.shape[1]],
+    "expanded": lambda x: x[:, :1].expand(-1, x.shape[1]),
+}
+any_view = pytest.mark.parametrize("viewed", VIEWS.values(), ids=VIEWS)
+
+
+@any_view
 def test_matrices_may_lie_anyhow(viewed: Callable[[torch.Tensor], torch.Tensor]) -> None:
     left, right = viewed(numbers(ROWS, INPUTS)), viewed(numbers(INPUTS, OUTPUTS, seed=1))
     bias = numbers(OUTPUTS, seed=2)
     exact = left.double() @ right.double() + bias.double()
     torch.testing.assert_close(product(left, right, bias).double(), exact, rtol=1e-5, atol=1e-4)
+
+
+class Multiplied(TorchDispatchMode):
+    """The right-hand factors that oneDNN is given in this block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factors: list[torch.Tensor] = []
+
+    def __torch_dispatch__(self, operation: Any, types: Any, of: Any = (), named: Any = None) -> Any:
+        if operation is torch.ops.mkldnn._linear_pointwise.default:
+            self.factors.append(of[1])
+        return operation(*of, **(named or {}))
+
+
+@any_view
+def test_onednn_gets_no_matrix_with_gaps(viewed: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """It would multiply that by a plain loop, a thousand times as slowly."""
+    left, right = numbers(ROWS, INPUTS), viewed(numbers(INPUTS, OUTPUTS, seed=1))
+    with Multiplied() as multiplied:
+        product(left, right)
+        product(left, right.t().contiguous().t())
+    assert all(factor.is_contiguous() or factor.t().is_contiguous() for factor in multiplied.factors)
 
 
 def test_small_products_and_those_of_other_machines_are_torchs_own() -> None:
