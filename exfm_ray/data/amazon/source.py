@@ -21,10 +21,8 @@ import pyarrow as pa
 from exfm_ray.config import AmazonData
 from exfm_ray.data.amazon.files import MISSING_CATEGORY
 from exfm_ray.data.amazon.stages import HISTORY, AmazonStages
-from exfm_ray.data.location import Location
 from exfm_ray.data.logs.user_event_source import UserEventSource
 from exfm_ray.data.logs.user_events import TIME, USER, gather, totals
-from exfm_ray.data.partitions import arrow_schema
 from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, STAGE, Feature, Schema, label_column
 
 TASK = "review"
@@ -43,15 +41,6 @@ class AmazonSource(UserEventSource):
     """
 
     config: AmazonData
-
-    def __post_init__(self) -> None:
-        # a relative path must mean the same directory in processes that work elsewhere
-        absolute = self.config.model_copy(update={"path": str(Location.of(self.config.directory))})
-        object.__setattr__(self, "config", absolute)
-
-    @property
-    def days(self) -> int:
-        return self.config.days
 
     def schema(self) -> Schema:
         return amazon_schema(self.config)
@@ -75,8 +64,7 @@ class AmazonSource(UserEventSource):
             "cate_history": pa.ListArray.from_arrays(history.offsets, categories),
             label_column(TASK): events["label"],
         }
-        expected = arrow_schema(self.schema())
-        return pa.table([columns[field.name] for field in expected], names=expected.names).cast(expected)
+        return self.rows(columns)
 
     def summary(self) -> dict[str, Any]:
         """What was read, for the user: counts, rates, what was dropped, and what the days are."""

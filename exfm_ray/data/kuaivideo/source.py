@@ -21,10 +21,8 @@ from exfm_ray.config import KuaiVideoData
 from exfm_ray.data.commit import require
 from exfm_ray.data.kuaivideo.files import ITEM, LISTS
 from exfm_ray.data.kuaivideo.stages import KuaiVideoStages
-from exfm_ray.data.location import Location
 from exfm_ray.data.logs.user_event_source import UserEventSource
 from exfm_ray.data.logs.user_events import TIME, USER, gather, totals
-from exfm_ray.data.partitions import arrow_schema
 from exfm_ray.schema import DOMAIN, EVENT_ID, EVENT_TIME, STAGE, Feature, Schema, label_column
 
 DAY_MS = 86_400_000
@@ -46,15 +44,6 @@ class KuaiVideoSource(UserEventSource):
 
     config: KuaiVideoData
 
-    def __post_init__(self) -> None:
-        # a relative path must mean the same directory in processes that work elsewhere
-        absolute = self.config.model_copy(update={"path": str(Location.of(self.config.directory))})
-        object.__setattr__(self, "config", absolute)
-
-    @property
-    def days(self) -> int:
-        return self.config.days
-
     def schema(self) -> Schema:
         return kuaivideo_schema(self.config, self.config.user_rows or USER_ROWS[self.user_stages.files.layout])
 
@@ -74,8 +63,7 @@ class KuaiVideoSource(UserEventSource):
             **{name: events[name] for name in self.user_stages.files.lists},
             **gathered.lists,
         }
-        expected = arrow_schema(self.schema())
-        return pa.table([columns[field.name] for field in expected], names=expected.names).cast(expected)
+        return self.rows(columns)
 
     def summary(self) -> dict[str, Any]:
         """What was read, for the user: counts, rates, what was dropped and left out."""

@@ -1,14 +1,19 @@
 """What sources share whose stages end in each user's events and in time slices of all events."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
+import pyarrow as pa
+
+from exfm_ray.config import AmazonData, KuaiVideoData
 from exfm_ray.data.location import Location
 from exfm_ray.data.logs.time_slices import TimeSlice, slices_of_day
 from exfm_ray.data.logs.user_events import read_slices
+from exfm_ray.data.partitions import arrow_schema
 from exfm_ray.data.source import Stage, piece_directory
+from exfm_ray.schema import Schema
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,21 @@ class UserEventStages(ABC):
 class UserEventSource(ABC):
     """The part of a `StagedSource` that gathers days from time slices."""
 
+    config: AmazonData | KuaiVideoData
     work: Location | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        # a relative path must mean the same directory in processes that work elsewhere
+        absolute = self.config.model_copy(update={"path": str(Location.of(self.config.directory))})
+        object.__setattr__(self, "config", absolute)
+
+    @property
+    def days(self) -> int:
+        return self.config.days
+
+    @abstractmethod
+    def schema(self) -> Schema:
+        """Of the days."""
 
     @property
     @abstractmethod
@@ -53,6 +72,11 @@ class UserEventSource(ABC):
 
     def parts(self, day: int) -> int:
         return len(self.slices(day))
+
+    def rows(self, columns: Mapping[str, Any]) -> pa.Table:
+        """Columns by name, each an array or of Arrow, in the order and of the types that a partition has."""
+        expected = arrow_schema(self.schema())
+        return pa.table([columns[field.name] for field in expected], names=expected.names).cast(expected)
 
     def slices(self, day: int) -> Sequence[TimeSlice]:
         """Those of a day, in order."""
