@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "exfm_ray"
 
 LAYERS = [
-    {"errors", "config", "schema", "together", "quiet", "waits", "last_words"},
+    {"errors", "config", "schema", "computing", "together", "quiet", "waits", "last_words"},
     {"metrics", "models", "theory"},
     {"data"},
     {"distill"},

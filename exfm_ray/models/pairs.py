@@ -11,6 +11,7 @@ class FieldPairs(torch.nn.Module):
 
     def __init__(self, fields: int) -> None:
         super().__init__()
+        self.fields = fields
         self.count = fields * (fields - 1) // 2
         first, second = torch.triu_indices(fields, fields, offset=1, device="cpu")  # as in Embedding
         self.register_buffer("first", first.clone(), persistent=False)  # an exported program stores each as a whole

@@ -10,14 +10,12 @@ import torch
 from exfm_ray.models import pieces
 from exfm_ray.models.cross import matrix_cross
 from exfm_ray.models.interaction import pairwise_interaction
-from exfm_ray.models.pair_sums import PANELS, pair_sum
-from exfm_ray.models.pair_terms import BLOCK_ROWS, pair_terms
+from exfm_ray.models.pair_interaction import PANELS, pair_interaction
 from exfm_ray.models.pairs import FieldPairs
 from exfm_ray.models.products import by_torch
 from exfm_ray.models.vector_cross import vector_cross
 
 FIELDS, DIM = 5, 3
-ROWS = [0, 1, 7, BLOCK_ROWS, BLOCK_ROWS + 3]
 WHOLE, DIAGONAL = (DIM, DIM), (DIM,)
 
 
@@ -38,50 +36,47 @@ def assert_same_function(
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-9)
 
 
-def plain_terms(fields: torch.Tensor, between: torch.Tensor) -> torch.Tensor:
+def plain_terms(vectors: torch.Tensor, between: torch.Tensor) -> torch.Tensor:
+    """Pair by pair; a diagonal's term belongs to its own dimension, a matrix's to the second field's."""
+    dim = between.shape[1]
+    fields = vectors.unflatten(1, (-1, dim))
     pairs = FieldPairs(fields.shape[1])
     matrices = torch.diag_embed(between) if between.dim() == 2 else between
     first, second = (fields.index_select(1, member) for member in (pairs.first, pairs.second))
-    return torch.einsum("bpd,pde,bpe->bp", first, matrices, second)
+    return torch.einsum("bpd,pde,bpe->be", first, matrices, second)
 
 
-@pytest.mark.parametrize("rows", ROWS)
+def ours(count: int) -> Callable[..., torch.Tensor]:
+    return lambda vectors, between: pair_interaction(vectors, between, FieldPairs(count))
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("rows", [0, 1, 7])
 @pytest.mark.parametrize("matrix", [WHOLE, DIAGONAL])
-def test_terms_of_pairs(matrix: tuple[int, ...], rows: int) -> None:
-    assert_same_function(pair_terms, plain_terms, leaf(rows, FIELDS, DIM), leaf(10, *matrix, seed=1))
-
-
-@pytest.mark.parametrize("rows", ROWS)
-@pytest.mark.parametrize("matrix", [WHOLE, DIAGONAL])
-def test_sums_over_pairs(matrix: tuple[int, ...], rows: int) -> None:
-    pairs = FieldPairs(FIELDS)
-    assert_same_function(
-        lambda fields, between: pair_sum(fields, between, pairs),
-        lambda fields, between: plain_terms(fields, between).sum(dim=1),
-        leaf(rows, FIELDS, DIM),
-        leaf(10, *matrix, seed=1),
-    )
+def test_second_order_with_something_between_fields(
+    matrix: tuple[int, ...], rows: int, alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In pieces of four rows, whether torch computes it operation by operation or not."""
+    monkeypatch.setattr(pieces, "CPU_PIECE", 4)
+    with by_torch() if alone else nullcontext():
+        assert_same_function(ours(FIELDS), plain_terms, leaf(rows, FIELDS * DIM), leaf(10, *matrix, seed=1))
 
 
 @pytest.mark.parametrize("matrix", [WHOLE, DIAGONAL])
 @pytest.mark.parametrize("count", [1, 2, PANELS + 1])
-def test_any_number_of_fields_has_sums_and_terms(count: int, matrix: tuple[int, ...]) -> None:
-    pairs = FieldPairs(count)
-    fields, between = leaf(4, count, DIM), leaf(pairs.count, *matrix, seed=1)
-    terms = pair_terms(fields, between)
-    assert terms.shape == (4, pairs.count)
-    torch.testing.assert_close(pair_sum(fields, between, pairs), terms.sum(dim=1), rtol=0, atol=1e-9)
+def test_any_number_of_fields_has_terms(count: int, matrix: tuple[int, ...]) -> None:
+    between = leaf(FieldPairs(count).count, *matrix, seed=1)
+    assert_same_function(ours(count), plain_terms, leaf(4, count * DIM), between)
 
 
-@pytest.mark.parametrize("function", [pair_terms, lambda *of: pair_sum(*of, FieldPairs(FIELDS))])
-def test_fields_may_be_a_view(function: Callable[..., torch.Tensor]) -> None:
-    between = leaf(10, DIM, seed=1)
-    turned = leaf(FIELDS, 6, DIM)
+@pytest.mark.parametrize("matrix", [WHOLE, DIAGONAL])
+def test_vectors_may_be_a_view(matrix: tuple[int, ...]) -> None:
+    function = ours(FIELDS)
     assert_same_function(
-        lambda view, matrices: function(view.transpose(0, 1), matrices),
-        lambda view, matrices: function(view.transpose(0, 1).contiguous(), matrices),
-        turned,
-        between,
+        lambda turned, between: function(turned.t(), between),
+        lambda turned, between: function(turned.t().contiguous(), between),
+        leaf(FIELDS * DIM, 6),
+        leaf(10, *matrix, seed=1),
     )
 
 
