@@ -14,8 +14,8 @@ from exfm_ray.data.traffic import Traffic
 from exfm_ray.models.inputs import Inputs, joined
 from exfm_ray.schema import label_column, supervision_column
 
-CHUNK_ROWS = 16_384
-"""read and encoded at once: with histories some 20 MB, which caches and the allocator take better than more"""
+CHUNK_ROWS = 8_192
+"""read and encoded at once: with histories some 10 MB; two such pieces are there at a time"""
 
 ALIGNMENT = 64
 """bytes, of torch's own memory"""
