@@ -18,8 +18,8 @@ def begin_computing() -> None:
     """One thread, so that sums run in the same order everywhere; and one heap, which keeps what is freed.
 
     A step asks for as much memory as the step before gave back. The C library returns freed memory to the system, which
-    clears it anew page by page: of the CPU time of a step with batches of 8,192, a tenth and more. And what Arrow or
-    another thread freed is not used again while each has a heap of its own.
+    clears it anew, page by page: up to a sixth of a step with batches of 8,192 rows. And what Arrow or another
+    thread freed is not used again while each has a heap of its own.
     """
     torch.set_num_threads(1)
     pa.set_memory_pool(pa.system_memory_pool())
