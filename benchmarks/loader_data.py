@@ -8,7 +8,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from taobao_shape import HISTORY_LENGTH, Features, schema_of, synthetic_rows
 
-from exfm_ray.data.encode import column, elements
+from exfm_ray.data.encode import column
+from exfm_ray.data.lists import elements
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import read_rows, write_partition, write_schema
 from exfm_ray.schema import Schema, label_column

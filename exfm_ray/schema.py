@@ -54,7 +54,7 @@ def supervision_column(task: str) -> str:
 class Feature(BaseModel):
     """One model input, stored as the day partition's column of the same name.
 
-    `categorical` columns are int64, `numeric` float32, `sequence` list<int64>.
+    `categorical` columns are int64, `numeric` float32, `sequence` list<int64>, the oldest element first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,6 +67,9 @@ class Feature(BaseModel):
         description="identity: the value is the row; hash: the mixed value modulo rows is; counted: a vocabulary says",
     )
     shares: str | None = Field(default=None, description="the categorical feature whose table a sequence shares")
+    owner: str | None = Field(
+        default=None, description="the categorical feature that says whose a sequence is, where one does"
+    )
     fm_only: bool = Field(default=False, description="true: too dear for a VM, only the FM reads it")
 
     @model_validator(mode="after")
@@ -152,5 +155,6 @@ class Schema(BaseModel):
         return self.model_copy(update={"features": tuple(features)})
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that change with any change of the schema."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        """16 hexadecimal digits that change with any change of the schema, but not with how files store it."""
+        told = self.model_dump_json(exclude={"features": {"__all__": {"owner"}}})
+        return hashlib.sha256(told.encode()).hexdigest()[:16]

@@ -157,6 +157,10 @@ class SequenceColumn(Section):
 
     column: Column | None = Field(default=None, description="left out: named as the feature")
     shares: str = Field(description="the categorical feature whose table it reads")
+    owner: str | None = Field(
+        default=None,
+        description="the categorical feature that says whose it is; rows of one store once what they share",
+    )
     separator: str | None = Field(default=None, min_length=1, description="in text, such as ^")
     length: int = Field(default=50, ge=1, le=10_000, description="the last so many are kept")
     fm_only: bool = False
@@ -216,6 +220,8 @@ class TableData(Section):
         for name, sequence in self.sequences.items():
             if sequence.shares not in self.categorical:
                 raise ValueError(f"sequence {name!r} shares {sequence.shares!r}, which is not under categorical")
+            if sequence.owner is not None and sequence.owner not in self.categorical:
+                raise ValueError(f"sequence {name!r} has the owner {sequence.owner!r}, which is not under categorical")
         for name, column in self.feature_columns().items():
             if column in self.answer_columns:
                 raise ValueError(f"feature {name!r} reads {column!r}, an answer of a task; leave it out, for it leaks")

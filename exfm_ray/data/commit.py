@@ -42,6 +42,17 @@ class CommittedFile(BaseModel):
     rows: int
     bytes: int
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    beside: "CommittedFile | None" = Field(default=None, description="a file that it needs; its rows are not counted")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of it and of the file that it needs."""
+        return (self.name,) if self.beside is None else (self.name, *self.beside.names)
+
+    @property
+    def checksums(self) -> tuple[str, ...]:
+        """Of it and of the file that it needs."""
+        return (self.sha256,) if self.beside is None else (self.sha256, *self.beside.checksums)
 
 
 class Made(BaseModel):
@@ -113,15 +124,25 @@ class Stopwatch:
         )
 
 
-def write_file(directory: Location, stem: str, suffix: str, content: bytes, rows: int = 0) -> CommittedFile:
+def write_file(
+    directory: Location,
+    stem: str,
+    suffix: str,
+    content: bytes,
+    rows: int = 0,
+    beside: CommittedFile | None = None,
+) -> CommittedFile:
     """Write one file under a name that no other attempt uses; it counts only once a manifest lists it."""
-    return write_named_file(directory, f"{stem}-{uuid.uuid4().hex[:8]}{suffix}", content, rows)
+    return write_named_file(directory, f"{stem}-{uuid.uuid4().hex[:8]}{suffix}", content, rows, beside)
 
 
-def write_named_file(directory: Location, name: str, content: bytes, rows: int = 0) -> CommittedFile:
+def write_named_file(
+    directory: Location, name: str, content: bytes, rows: int = 0, beside: CommittedFile | None = None
+) -> CommittedFile:
     """Write one file by a name that others look for, where nothing is committed; a second attempt replaces it."""
     (directory / name).write(content)
-    return CommittedFile(name=name, rows=rows, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    digest = hashlib.sha256(content).hexdigest()
+    return CommittedFile(name=name, rows=rows, bytes=len(content), sha256=digest, beside=beside)
 
 
 def commit(
@@ -177,7 +198,7 @@ def sweep(directory: Location) -> None:
     """Delete the files of a committed directory that its manifest does not list, unless another one may replace it."""
     if not directory.is_local and SHARED.search(directory.uri) is not None:
         return
-    kept = {MANIFEST, *(file.name for file in require(directory).files)}
+    kept = {MANIFEST, *(name for file in require(directory).files for name in file.names)}
     for child in directory.children():
         if child.name not in kept:
             child.delete()

@@ -13,9 +13,10 @@ import pyarrow as pa
 
 from exfm_ray.config import VocabularyConfig
 from exfm_ray.data.commit import Stopwatch, commit, committed, require
-from exfm_ray.data.encode import column, elements
+from exfm_ray.data.encode import column
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.id_counts import IdCounts, Integers, ranked
+from exfm_ray.data.lists import elements
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import read_rows, write_part
 from exfm_ray.data.traffic import Traffic

@@ -8,6 +8,7 @@ from torch.utils.dlpack import from_dlpack
 
 from exfm_ray.data.blocks import BLOCK
 from exfm_ray.data.hashing import mixed
+from exfm_ray.data.lists import lists_of
 from exfm_ray.data.vocabulary import Vocabularies, Vocabulary
 from exfm_ray.errors import DataError
 from exfm_ray.models.inputs import Inputs, SequenceInput
@@ -69,11 +70,6 @@ def column(table: pa.Table, name: str) -> NDArray[np.generic]:
     return np.asarray(values.to_numpy())
 
 
-def elements(table: pa.Table, name: str) -> NDArray[np.int64]:
-    """The elements of a column of lists, the rows' lists end to end."""
-    return np.asarray(_lists(table, name).flatten().to_numpy())
-
-
 def _hashed(values: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
     """In blocks that stay in a core's cache, and without an array for every step."""
     words, scratch = values.astype(np.uint64), np.empty(min(len(values), BLOCK), dtype=np.uint64)
@@ -108,27 +104,11 @@ def _vocabulary_of(feature: Feature, vocabularies: Vocabularies) -> Vocabulary:
 
 
 def _sequence(table: pa.Table, name: str, shared: Feature, vocabularies: Vocabularies) -> SequenceInput:
-    lists = _lists(table, name)
+    lists = lists_of(table, name)
     raw = lists.flatten()
-    if raw.null_count:
-        raise DataError(f"column {name} has {raw.null_count} nulls in its lists; fill them when preparing the data")
     values = raw.to_numpy()
     rows = _rows_of(values, shared, vocabularies)
     offsets = lists.offsets.to_numpy().astype(np.int64)
     # through Arrow where nothing was made: numpy would say that its memory must not be written to, and torch warn
     found = from_dlpack(raw) if rows is values else torch.from_numpy(rows)
     return SequenceInput(found, torch.from_numpy(offsets - offsets[0]))
-
-
-def _lists(table: pa.Table, name: str) -> pa.ListArray:
-    """The lists of a column as one array, copied only where they lie in several.
-
-    Raises:
-        DataError: a row has no list.
-    """
-    column = table[name]
-    if column.null_count:
-        raise DataError(f"column {name} has {column.null_count} nulls; fill them when preparing the data")
-    if column.num_chunks == 1:
-        return column.chunk(0)
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

@@ -4,6 +4,7 @@ A data set is a directory with `schema.json` and one committed `day=NNN` directo
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import reduce
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from exfm_ray.data.commit import CommittedFile, Stopwatch, check_once, commit, committed, require, write_file
+from exfm_ray.data.history_file import HistoryReader, is_place, taken_apart
 from exfm_ray.data.location import Location
 from exfm_ray.data.parquet_form import to_parquet, with_nullable_types
 from exfm_ray.errors import DataError
@@ -80,7 +82,14 @@ def write_partition_part(directory: Location, part: int, table: pa.Table, schema
     times = table[EVENT_TIME].to_numpy()
     if np.any(times[1:] < times[:-1]):
         raise DataError(f"rows of {directory}, part {part}, are not in event-time order")
-    return write_part(directory, part, table)
+    owners = {feature.name: feature.owner for feature in schema.of_kind("sequence")}
+    if not owners or not table.num_rows:
+        return write_part(directory, part, table)
+    table, rows, elements = taken_apart(table, owners, ROW_GROUP_ROWS)
+    histories = pa.concat_tables(elements)
+    content = to_parquet(histories, [block.num_rows for block in elements])
+    beside = write_file(directory, f"histories-{part:05d}", ".parquet", content, histories.num_rows)
+    return write_file(directory, f"part-{part:05d}", ".parquet", to_parquet(table, rows), table.num_rows, beside)
 
 
 def commit_partition(
@@ -124,20 +133,43 @@ def read_rows(
     """
     chosen = require(directory).files if files is None else files
 
-    def batches() -> Iterator[pa.Table]:
+    def tables() -> Iterator[pa.Table]:
         for file in chosen:
-            check_once(directory / file.name, file)
-            system, path = (directory / file.name).opened()
             seen = 0
-            with system.open_input_file(path) as source:
-                parquet = pq.ParquetFile(source, page_checksum_verification=True)
-                for batch in parquet.iter_batches(batch_size=rows, columns=list(columns)):
-                    seen += batch.num_rows
-                    yield with_nullable_types(pa.table(batch).select(list(columns)))
+            for table in _rows_of_file(directory, file, list(columns), rows):
+                seen += table.num_rows
+                yield with_nullable_types(table)
             if seen != file.rows:
                 raise DataError(f"{directory / file.name} has {seen} rows but its manifest says {file.rows}")
 
-    return rebatch(batches(), rows)
+    return rebatch(tables(), rows)
+
+
+def _rows_of_file(directory: Location, file: CommittedFile, columns: list[str], rows: int) -> Iterator[pa.Table]:
+    """At most `rows` rows at a time, histories as lists wherever they are stored."""
+    with _opened(directory, file) as parquet:
+        places = [field.name for field in parquet.schema_arrow if is_place(field.type)]
+        if not {*places} & {*columns}:
+            for batch in parquet.iter_batches(batch_size=rows, columns=columns):
+                yield pa.table(batch).select(columns)
+            return
+        if file.beside is None:
+            raise DataError(f"{directory / file.name} needs a file of histories, and its manifest names none")
+        with _opened(directory, file.beside) as histories:
+            reader = HistoryReader(histories, places)
+            for block in range(parquet.num_row_groups):
+                for batch in parquet.iter_batches(batch_size=rows, row_groups=[block], columns=columns):
+                    yield reader.put_together(pa.table(batch).select(columns), block)
+
+
+@contextmanager
+def _opened(directory: Location, file: CommittedFile) -> Iterator[pq.ParquetFile]:
+    """A committed file, checked."""
+    place = directory / file.name
+    check_once(place, file)
+    system, path = place.opened()
+    with system.open_input_file(path) as source:
+        yield pq.ParquetFile(source, page_checksum_verification=True)
 
 
 def rebatch(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:

@@ -40,6 +40,8 @@ class Inputs:
 
     def rows(self, start: int, stop: int) -> "Inputs":
         """Rows from start up to stop, without copying but for the sequences' offsets."""
+        if start == 0 and stop == len(self):
+            return self
         return Inputs(
             categorical=self.categorical[start:stop],
             numeric=self.numeric[start:stop],

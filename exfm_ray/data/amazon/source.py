@@ -96,13 +96,14 @@ class AmazonSource(UserEventSource):
 def amazon_schema(config: AmazonData) -> Schema:
     """Columns of the days."""
     users = (Feature(name="user_id", kind="categorical", rows=config.user_rows),) if config.user_rows else ()
+    owner = users[0].name if users else None
     return Schema(
         features=(
             *users,
             Feature(name="item_id", kind="categorical", rows=config.item_rows),
             Feature(name="cate_id", kind="categorical", rows=config.category_rows),
-            Feature(name="item_history", kind="sequence", shares="item_id"),
-            Feature(name="cate_history", kind="sequence", shares="cate_id"),
+            Feature(name="item_history", kind="sequence", shares="item_id", owner=owner),
+            Feature(name="cate_history", kind="sequence", shares="cate_id", owner=owner),
         ),
         tasks=(TASK,),
         domains=("all",),

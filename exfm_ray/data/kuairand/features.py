@@ -120,9 +120,11 @@ def hash_rows(distinct: int) -> int:
 
 def event_features(users: StaticTable, videos: StaticTable) -> tuple[Feature, ...]:
     """All features of an event, in order."""
-    histories = [Feature(name="history_video", kind="sequence", shares="video_id")]
+    histories = [Feature(name="history_video", kind="sequence", shares="video_id", owner="user_id")]
     if videos.column("author_id"):
-        histories.append(Feature(name="history_author", kind="sequence", shares="author_id", fm_only=True))
+        histories.append(
+            Feature(name="history_author", kind="sequence", shares="author_id", owner="user_id", fm_only=True)
+        )
     return (
         Feature(name="user_id", kind="categorical", rows=hash_rows(len(users.ids))),
         Feature(name="video_id", kind="categorical", rows=hash_rows(len(videos.ids))),

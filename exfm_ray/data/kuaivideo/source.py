@@ -94,7 +94,7 @@ def kuaivideo_schema(config: KuaiVideoData, user_rows: int) -> Schema:
         features=(
             Feature(name="user_id", kind="categorical", rows=user_rows),
             Feature(name="item_id", kind="categorical", rows=config.item_rows),
-            *(Feature(name=name, kind="sequence", shares="item_id") for name in lists),
+            *(Feature(name=name, kind="sequence", shares="item_id", owner="user_id") for name in lists),
         ),
         tasks=config.tasks,
         domains=("all",),

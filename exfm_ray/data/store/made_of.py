@@ -130,8 +130,8 @@ def _made_by(rooms: tuple[str, ...], packages: tuple[str, ...]) -> dict[str, Any
     return {"code": code_digest(*rooms), "versions": versions, "machine": platform.machine()}
 
 
-def _checksums(dataset: Location, days: range) -> list[list[tuple[int, str]]]:
-    return [[(file.rows, file.sha256) for file in require(dataset.day(day)).files] for day in days]
+def _checksums(dataset: Location, days: range) -> list[list[tuple[int, *tuple[str, ...]]]]:
+    return [[(file.rows, *file.checksums) for file in require(dataset.day(day)).files] for day in days]
 
 
 def _inputs(config: DataConfig, data: Dataset) -> list[str]:

@@ -42,7 +42,7 @@ def table_schema(config: TableData) -> Schema:
             ),
             *(Feature(name=n, kind="numeric", fm_only=c.fm_only) for n, c in config.numeric.items()),
             *(
-                Feature(name=n, kind="sequence", shares=c.shares, fm_only=c.fm_only)
+                Feature(name=n, kind="sequence", shares=c.shares, owner=c.owner, fm_only=c.fm_only)
                 for n, c in config.sequences.items()
             ),
         ),

@@ -69,7 +69,8 @@ def taobao_schema(config: TaobaoData, *, histories: bool) -> Schema:
     """Of the days: 16 categorical features, the price, and the histories of behaviours where there are any."""
     lenders = ("cate_id", "brand", "btag")
     sequences = [
-        Feature(name=name, kind="sequence", shares=shared) for name, shared in zip(HISTORIES, lenders, strict=True)
+        Feature(name=name, kind="sequence", shares=shared, owner="userid")
+        for name, shared in zip(HISTORIES, lenders, strict=True)
     ]
     return Schema(
         features=(
