@@ -39,8 +39,8 @@ class Dcn(Model):
         self.out = task_outputs(self.width, config.tower_hidden, tasks)
 
     def backbone(self, inputs: Inputs) -> torch.Tensor:
-        start = self.embedding(inputs).flatten(1)
-        x: torch.Tensor = self.cross(start, self.deep(start))
+        start, columns = self.embedding.start(inputs, self.deep.reading)
+        x: torch.Tensor = self.cross(start, self.deep(start, columns))
         return x
 
     def serve(self, x: torch.Tensor) -> torch.Tensor:

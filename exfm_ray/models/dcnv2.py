@@ -26,8 +26,9 @@ class DcnV2(Model):
         self.out = task_outputs(self.width, config.tower_hidden, tasks)
 
     def backbone(self, inputs: Inputs) -> torch.Tensor:
-        start = self.embedding(inputs).flatten(1)
-        return matrix_cross(start, self.deep(start), list(self.cross.parameters()))
+        parameters = list(self.cross.parameters())
+        start, columns = self.embedding.start(inputs, self.deep.reading + len(parameters[0]))
+        return matrix_cross(start, self.deep(start, columns), parameters, columns)
 
     def serve(self, x: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.out(x)

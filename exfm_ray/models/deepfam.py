@@ -30,9 +30,9 @@ class DeepFam(Model):
         self.width = self.terms + config.hidden[-1]
 
     def backbone(self, inputs: Inputs) -> torch.Tensor:
-        vectors = self.embedding(inputs).flatten(1)
+        vectors, columns = self.embedding.start(inputs, self.deep.reading)
         terms = [self.first_order(inputs).squeeze(2), pairwise_interaction(vectors, self.embedding.fields)]
-        return torch.cat([*terms, self.deep(vectors)], dim=1)
+        return torch.cat([*terms, self.deep(vectors, columns)], dim=1)
 
     def serve(self, x: torch.Tensor) -> torch.Tensor:
         factorization = x[:, : self.terms].sum(dim=1, keepdim=True) + self.bias

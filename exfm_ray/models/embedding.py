@@ -6,6 +6,8 @@ from torch import nn
 from exfm_ray.config import FirstOrderStart
 from exfm_ray.models.inputs import Inputs
 from exfm_ray.models.lookup import Lookup, TableLayout
+from exfm_ray.models.narrow_fields import AS_THEY_ARE, Columns, FewColumns, FieldWidths
+from exfm_ray.models.products import is_torch_alone
 from exfm_ray.models.vectors import TableVectors, TouchedVectors, Vectors
 from exfm_ray.schema import Schema
 
@@ -33,6 +35,8 @@ class Embedding(nn.Module):
     """rows of the fused tables, in their order: of the categorical features, then of what sequences do not share"""
     names: tuple[str, ...]
     """of the F fields, in their order"""
+    widths: FieldWidths
+    """of which few values are known"""
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class Embedding(nn.Module):
         self.pooling = pooling
         self.names = tuple(f.name for kind in ("categorical", "numeric", "sequence") for f in schema.of_kind(kind))
         self.fields = len(self.names)
+        self.widths = FieldWidths.of(schema, dim)
         self.table = nn.Parameter(torch.empty(total, dim).normal_(std=INITIAL_STD))
         self.numeric: nn.Parameter | None = None
         if numeric := schema.of_kind("numeric"):
@@ -89,11 +94,23 @@ class Embedding(nn.Module):
         """
         self.table.grad = None
         self.table.data = larger.table.data.index_copy_(0, places, self.table.data)
-        self.layout, self.table_sizes = larger.layout, larger.table_sizes
+        self.layout, self.table_sizes, self.widths = larger.layout, larger.table_sizes, larger.widths
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """(B, F, D)"""
         return self.vectors(inputs).fields()
+
+    def start(self, inputs: Inputs, outputs: int) -> tuple[torch.Tensor, Columns]:
+        """x0, the vectors of all fields side by side, and how the layers that read it first read it best: (B, F·D)
+
+        Args:
+            outputs: of all these layers together.
+        """
+        if is_torch_alone() or not self.widths.pays(inputs, outputs):
+            return self(inputs).flatten(1), AS_THEY_ARE
+        rows = self.widths.table_rows(self.layout.categorical)
+        vectors, of_rows = self.vectors(inputs).fields_and_rows(rows)
+        return vectors.flatten(1), FewColumns(self.widths, self.widths.values(inputs), of_rows, self.numeric)
 
     def vectors(self, inputs: Inputs) -> Vectors:
         """The vectors of a batch; whatever is read of them, the table is read once."""

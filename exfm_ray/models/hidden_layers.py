@@ -14,6 +14,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from exfm_ray.models.dropout import StepMasks
+from exfm_ray.models.narrow_fields import AS_THEY_ARE, Columns
 from exfm_ray.models.pieces import row_pieces
 from exfm_ray.models.precision import factor_type, in_float32
 from exfm_ray.models.products import product
@@ -21,29 +22,40 @@ from exfm_ray.models.products import product
 Masks = Sequence[StepMasks | None]
 
 
-def hidden_layers(x: torch.Tensor, layers: Sequence[torch.Tensor], masks: Masks, activated: int) -> torch.Tensor:
+def hidden_layers(
+    x: torch.Tensor, layers: Sequence[torch.Tensor], masks: Masks, activated: int, columns: Columns = AS_THEY_ARE
+) -> torch.Tensor:
     """h_i = m_i ⊙ ReLU(W_i·h_{i−1} + b_i) ÷ (1 − rate_i) from h_0 = x, layer by layer: (B, n) → (B, m).
 
     Args:
         layers: W_1 (m_1, n), b_1 (m_1,), W_2 and so on.
         masks: the m_i of each hidden layer, None where nothing is dropped.
         activated: how many layers are hidden ones: all of them, or all but the last, which is linear alone.
+        columns: how the first layer reads h_0.
     """
-    result: torch.Tensor = in_float32(_HiddenLayers, x, masks, activated, factor_type(x), *layers)
+    first, *others = layers
+    layers = [columns.weights(first), *others]
+    result: torch.Tensor = in_float32(_HiddenLayers, x, columns, masks, activated, factor_type(x), *layers)
     return result
 
 
 class _HiddenLayers(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, masks: Masks, activated: int, factor: torch.dtype, *layers: torch.Tensor
+        ctx: Any,
+        x: torch.Tensor,
+        columns: Columns,
+        masks: Masks,
+        activated: int,
+        factor: torch.dtype,
+        *layers: torch.Tensor,
     ) -> torch.Tensor:
         # what a layer's values are divided by is taken with the weights that read them
         weights = [_scaled(weight, _scale(masks, index - 1)).to(factor) for index, weight in enumerate(layers[::2])]
         biases = [bias.to(factor) for bias in layers[1::2]]
         result, kept = x.new_empty(len(x), len(biases[-1])), []
         for piece in row_pieces(x):
-            values = x[piece].to(factor)
+            values = columns.of(x, piece).to(factor)
             for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
                 values = product(values, weight.t(), bias)
                 if index < activated:
@@ -51,7 +63,7 @@ class _HiddenLayers(torch.autograd.Function):
                     kept.append(values)
             result[piece] = values
         ctx.save_for_backward(x, *weights, *kept)
-        ctx.masks, ctx.layers, ctx.activated = masks, len(weights), activated
+        ctx.columns, ctx.masks, ctx.layers, ctx.activated = columns, masks, len(weights), activated
         return result.mul_(_scale(masks, len(weights) - 1))
 
     @staticmethod
@@ -60,11 +72,12 @@ class _HiddenLayers(torch.autograd.Function):
         (grad,), (x, *saved) = grad_outputs, ctx.saved_tensors
         weights, kept, factor = saved[: ctx.layers], iter(saved[ctx.layers :]), saved[0].dtype
         scales = [_scale(ctx.masks, index - 1) for index in range(ctx.layers + 1)]
-        by_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        by_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
+        back = ctx.columns.backward_weights(weights[0])
         by_weights = [x.new_zeros(weight.shape) for weight in weights]
         by_biases = [x.new_zeros(len(weight)) for weight in weights]
         for piece in row_pieces(x):
-            values = [x[piece].to(factor), *islice(kept, ctx.activated)]
+            values = [ctx.columns.of(x, piece).to(factor), *islice(kept, ctx.activated)]
             sent = grad[piece].to(factor)
             if ctx.activated == ctx.layers:
                 sent = torch.ops.aten.threshold_backward(sent, values[-1], 0).mul_(scales[-1])
@@ -76,11 +89,11 @@ class _HiddenLayers(torch.autograd.Function):
                     sent = product(sent, weights[index])
                     torch.ops.aten.threshold_backward.grad_input(sent, read, 0, grad_input=sent)
                 elif by_x is not None:
-                    by_x[piece] = product(sent, weights[0])
+                    ctx.columns.add_to(by_x[piece], product(sent, back))
         by_layers: list[torch.Tensor] = []
         for by_weight, by_bias, scale in zip(by_weights, by_biases, scales, strict=False):
             by_layers += by_weight.mul_(scale), by_bias
-        return by_x, None, None, None, *by_layers
+        return by_x, None, None, None, None, *by_layers
 
 
 def _activate(values: torch.Tensor, masks: StepMasks | None) -> None:

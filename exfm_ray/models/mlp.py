@@ -10,6 +10,7 @@ from exfm_ray.models.batch_norm import BatchNorm
 from exfm_ray.models.dice import Dice
 from exfm_ray.models.dropout import Dropout, StepMasks
 from exfm_ray.models.hidden_layers import hidden_layers
+from exfm_ray.models.narrow_fields import AS_THEY_ARE, Columns
 from exfm_ray.models.products import Linear, is_torch_alone
 
 Activation = Literal["relu", "dice"]
@@ -30,8 +31,12 @@ class Mlp(nn.Sequential):
     A part of them that does not begin with a linear layer is computed layer by layer.
     """
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(…, inputs) → (…, outputs)"""
+    def forward(self, x: torch.Tensor, columns: Columns = AS_THEY_ARE) -> torch.Tensor:
+        """(…, inputs) → (…, outputs)
+
+        Args:
+            columns: how the first layer reads x, where layers are computed together.
+        """
         if is_torch_alone() or not self._is_joint():
             result: torch.Tensor = super().forward(x)  # type: ignore[no-untyped-call]
             return result
@@ -39,8 +44,14 @@ class Mlp(nn.Sequential):
         activated = sum(isinstance(layer, nn.ReLU) for layer in self)
         parameters = [part for layer in linears for part in (layer.weight, layer.bias)]
         flat = x if x.dim() == 2 else x.flatten(0, -2)
-        found = hidden_layers(flat, parameters, self._masks(x.device, activated), activated)
+        found = hidden_layers(flat, parameters, self._masks(x.device, activated), activated, columns)
         return found if x.dim() == 2 else found.view(*x.shape[:-1], found.shape[1])
+
+    @property
+    def reading(self) -> int:
+        """Outputs of the first layer where it may read columns, otherwise 0."""
+        first = self[0]
+        return first.out_features if isinstance(first, Linear) and self._is_joint() else 0
 
     def _is_joint(self) -> bool:
         layers = list(self)

@@ -28,6 +28,14 @@ class Vectors(ABC):
         """
 
     @abstractmethod
+    def fields_and_rows(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """All fields, and some rows of the table: (B, F, D), (n, D).
+
+        Args:
+            rows: (n,) int64; of those that the batch does not touch any vector may stand there.
+        """
+
+    @abstractmethod
     def elements(self, sequences: Sequence[int]) -> torch.Tensor:
         """Every element of sequences of like lengths side by side, the rows' histories end to end: (V, sequences·D)."""
 
@@ -47,6 +55,9 @@ class TableVectors(Vectors):
             parts.append(self.inputs.numeric.unsqueeze(2) * self.numeric)
         chosen = range(len(self.inputs.sequences)) if pooled is None else pooled
         return torch.cat([*parts, *(self._pooled(index).unsqueeze(1) for index in chosen)], dim=1)
+
+    def fields_and_rows(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.fields(), self.table.index_select(0, rows)
 
     def elements(self, sequences: Sequence[int]) -> torch.Tensor:
         ids = [self.inputs.sequences[index].values + self.layout.sequences[index] for index in sequences]
@@ -73,12 +84,19 @@ class TouchedVectors(Vectors):
         self.touched: torch.Tensor = _TouchedRows.apply(table, lookup.rows)  # type: ignore[no-untyped-call]
 
     def fields(self, pooled: Sequence[int] | None = None) -> torch.Tensor:
+        return self._fields(pooled, self.lookup.rows[:0])[0]
+
+    def fields_and_rows(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        places = torch.searchsorted(self.lookup.rows, rows).clamp_(max=len(self.lookup.rows) - 1)
+        return self._fields(None, places)
+
+    def _fields(self, pooled: Sequence[int] | None, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """And the touched rows at places."""
         chosen = tuple(range(len(self.inputs.sequences)) if pooled is None else pooled)
-        mean = self.pooling == "mean"
-        vectors: torch.Tensor = _Fields.apply(  # type: ignore[no-untyped-call]
-            self.touched, self.numeric, self.inputs.numeric, self.lookup, chosen, mean
+        found: tuple[torch.Tensor, torch.Tensor] = _Fields.apply(  # type: ignore[no-untyped-call]
+            self.touched, self.numeric, self.inputs.numeric, self.lookup, chosen, self.pooling == "mean", places
         )
-        return vectors
+        return found
 
     def elements(self, sequences: Sequence[int]) -> torch.Tensor:
         vectors: torch.Tensor = _Elements.apply(self.touched, self.lookup, tuple(sequences))  # type: ignore[no-untyped-call]
@@ -110,7 +128,7 @@ class _TouchedRows(torch.autograd.Function):
 
 
 class _Fields(torch.autograd.Function):
-    """(U, D) touched rows and (N, D) vectors of numeric fields → (B, F, D)."""
+    """(U, D) touched rows and (N, D) vectors of numeric fields → (B, F, D), and (n, D), touched rows at n places."""
 
     @staticmethod
     def forward(
@@ -121,7 +139,8 @@ class _Fields(torch.autograd.Function):
         lookup: Lookup,
         pooled: tuple[int, ...],
         mean: bool,
-    ) -> torch.Tensor:
+        at: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         rows, features = lookup.categorical.shape
         first_pooled = features + (0 if numeric is None else len(numeric))
         fields = first_pooled + len(pooled)
@@ -142,19 +161,21 @@ class _Fields(torch.autograd.Function):
                 total *= share.unsqueeze(1)
             vectors[:, column] = total
         ctx.lookup, ctx.pooled, ctx.shares, ctx.numeric = lookup, pooled, shares, slice(features, first_pooled)
+        ctx.at = at
         ctx.save_for_backward(values)
-        return vectors
+        return vectors, touched.index_select(0, at)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[torch.Tensor | None, ...]:
-        (gradient,), (values,) = gradients, ctx.saved_tensors
+        (gradient, of_rows), (values,) = gradients, ctx.saved_tensors
         of_numeric = None
         if ctx.needs_input_grad[1]:
             of_numeric = torch.einsum("bn,bnd->nd", values, gradient[:, ctx.numeric])
         bags = ctx.lookup.sums_over_fields(ctx.numeric.stop - ctx.numeric.start, ctx.pooled)
         weights = None if ctx.shares is None else ctx.shares.flatten().index_select(0, bags.places)
         of_touched = summed(gradient.contiguous().flatten(0, 1), bags, weights)
-        return of_touched, of_numeric, None, None, None, None
+        of_touched.index_add_(0, ctx.at, of_rows)
+        return of_touched, of_numeric, None, None, None, None, None
 
 
 class _Elements(torch.autograd.Function):
