@@ -7,7 +7,7 @@ from exfm_ray.models.inputs import Inputs
 from exfm_ray.models.model import Model
 from exfm_ray.models.precision import computed_in, multiplied_in
 
-FORWARD_ROWS = 4_096
+FORWARD_ROWS = 8_192
 """at once on a CPU: what the layers of a larger batch hand on leaves the caches, and beyond 32 MiB the C library maps
 and clears its memory anew at every layer"""
 

@@ -40,10 +40,10 @@ class _MatrixCross(torch.autograd.Function):
             for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
                 read = crossed if layer else columns.of(start, piece)
                 mapped = product(read.to(factor), weight.t(), bias)
-                crossed = torch.addcmul(crossed, x0, mapped.to(x0.dtype))
+                into = result[piece, :width] if layer == len(weights) - 1 else None
+                crossed = torch.addcmul(crossed, x0, mapped.to(x0.dtype), out=into)
                 if keep:
                     maps.append(mapped)
-            result[piece, :width] = crossed
         ctx.save_for_backward(start, *weights, *maps)
         ctx.columns, ctx.layers = columns, len(weights)
         return result
