@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from exfm_ray.models.inputs import Inputs
 from exfm_ray.models.lookup import Lookup, TableLayout
-from exfm_ray.models.products import by_torch, product
+from exfm_ray.models.products import product
 
 REPEATS = 7
 
@@ -57,6 +57,9 @@ class _Products(TorchDispatchMode):
         if name in ("aten::mm", "aten::addmm", "aten::addmm_"):
             left, right = args[-2:]
             self.shapes[_shape(left, right)] += 1
+        elif name == "mkldnn::_linear_pointwise":
+            left, weight = args[:2]
+            self.shapes[_shape(left, weight.t())] += 1
         return func(*args, **(kwargs or {}))
 
 
@@ -67,9 +70,9 @@ def _shape(left: torch.Tensor, right: torch.Tensor) -> Shape:
 
 @contextmanager
 def products_of() -> Iterator[Counter[Shape]]:
-    """The products of what runs in this block, with how often each is; torch runs them, so that they can be seen."""
+    """The products of what runs in this block, with how often each is."""
     recorder = _Products()
-    with by_torch(), recorder:
+    with recorder:
         yield recorder.shapes
 
 

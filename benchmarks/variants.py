@@ -1,10 +1,13 @@
 """Sixteen variants of a VM: one pass of the fleet for all, beside a Ray Train run for each, a core each.
 
     python benchmarks/variants.py [--quick] [--json FILE] [--rows N] [--days N] [--rounds N] [--batch N] [--variants N]
+    python benchmarks/variants.py --stack cuda [--quick] …
 
 Variants differ in label scale, gradient scale, loss weight, learning rate and seed. Both sides find Ray started and the
 days supervised, train by the same code, and must leave the same checkpoints and results, bit for bit. Sides take turns;
 figures are medians over the rounds. Another comparison, in one process without Ray, says what sharing the rows gives.
+With --stack it is another one alone: variants stacked into a wider model beside one after the other, both in one pass
+on that device, where the results may differ by rounding.
 """
 
 import argparse
@@ -21,6 +24,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import torch
 from machine import describe_machine
 from processes import watching
 
@@ -39,6 +43,8 @@ from exfm_ray.train.variants import train_variants
 
 DOMAINS = 3
 CORES = os.cpu_count() or 1
+LARGEST_DIFFERENCE = 1e-3
+"""of NE, between variants that are stacked and those that are not: some thousand steps of rounding in float32"""
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Round:
     cpu_seconds: float
 
 
-def variants_of(batch: int) -> list[VariantConfig]:
+def variants_of(batch: int, *, stack: bool = False) -> list[VariantConfig]:
     """Sixteen: every choice of four settings, each from a seed of its own."""
     choices = product((1.0, 2.0), (1.0, 5.0), (0.5, 2.0), (0.001, 0.004))
     found = []
@@ -70,7 +76,7 @@ def variants_of(batch: int) -> list[VariantConfig]:
         vm = VerticalModelConfig(
             name=f"trial{index:02d}",
             model=DeepFamModel(embedding_dim=16, hidden=(64, 32)),
-            optimizer=OptimizerConfig(learning_rate=rate, batch_size=batch),
+            optimizer=OptimizerConfig(learning_rate=rate, batch_size=batch, stack=stack),
             distill=DistillConfig(label_scale=label_scale, grad_scale=grad_scale, loss_weight=loss_weight),
         )
         found.append(VariantConfig(vm=vm, method="ah", seed=index))
@@ -177,6 +183,33 @@ def compare(sizes: Sizes) -> list[dict[str, Any]]:
     ]
 
 
+def compare_stacked(sizes: Sizes, device: torch.device) -> list[dict[str, Any]]:
+    """Variants side by side in a wider model, beside the same ones one after the other on each batch."""
+    found: dict[str, list[Round]] = {"stacked": [], "in turn": []}
+    lines: dict[str, list[dict[str, Any]]] = {}
+    with tempfile.TemporaryDirectory() as directory:
+        place = Path(directory)
+        experiment = supervised_days(place / "made", sizes)
+        for index in range(sizes.rounds + 1):  # the first one, where a device starts, does not count
+            for name in ("stacked", "in turn") if index % 2 else ("in turn", "stacked"):
+                variants = variants_of(sizes.batch, stack=name == "stacked")[: sizes.variants]
+                run = fresh(experiment, place / name.replace(" ", "_"))
+                one = measured_here(lambda a, b: train_variants(a, b, device), run, variants)
+                places = run.outcome_files(variants)
+                lines[name] = [Outcome.model_validate_json(each.read()).line for each in places]
+                if index:
+                    found[name].append(one)
+                    print(f"  {name}: {one}, load average {os.getloadavg()[0]:.1f}", flush=True)
+    off = max(abs(a["ne"] - b["ne"]) for a, b in zip(lines["stacked"], lines["in turn"], strict=True))
+    assert 0 < off < LARGEST_DIFFERENCE, f"NE of the two sides is up to {off} apart"
+    what = f"{sizes.variants} variants on {device} stacked, batch {sizes.batch}, NE {off:.1e} from one after the other"
+    rounds = {"ours": found["stacked"], "theirs": found["in turn"]}
+    return [
+        _row(f"seconds on the clock, {what}", rounds, lambda one: one.seconds),
+        _row(f"CPU seconds, {what}", rounds, lambda one: one.cpu_seconds),
+    ]
+
+
 def _alternating(
     sides: dict[str, Side],
     measure: Callable[[Side, Experiment, Sequence[VariantConfig]], Round],
@@ -216,12 +249,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for field in SIZES:
         full, quick = getattr(FULL, field), getattr(QUICK, field)
         parser.add_argument(f"--{field}", type=int, help=f"{full} where it is left out, {quick} with --quick")
+    parser.add_argument("--stack", metavar="DEVICE", help="compare stacked variants alone, on cuda or cpu")
     options = parser.parse_args(arguments)
     base = QUICK if options.quick else FULL
     sizes = Sizes(*(getattr(options, name) or getattr(base, name) for name in SIZES))
     begin_computing()
     machine = describe_machine("numpy", "pyarrow", "ray", "torch")
-    found = compare(sizes)
+    found = compare(sizes) if options.stack is None else compare_stacked(sizes, torch.device(options.stack))
     for row in found:
         print(f"{row['what']}: ours {row['ours']}, theirs {row['theirs']} {row['unit']}, ratio {row['ratio']}")
     if options.json:

@@ -28,6 +28,11 @@ class OptimizerConfig(Section):
         "optimizers and a VM's predictions are always float32",
     )
     compile: bool = Field(default=False, description="MLPs by torch.compile, which needs a C++ compiler")
+    stack: bool = Field(
+        default=False,
+        description="variants of one structure train as one wider model: for GPUs, which small models leave empty. "
+        "Numbers differ by rounding from those of variants that train one after the other",
+    )
 
     @property
     def table_rate(self) -> float:

@@ -30,9 +30,9 @@ def pair_interaction(vectors: torch.Tensor, between: torch.Tensor, pairs: FieldP
     count, dim = pairs.fields, between.shape[1]
     function: type[_OfMatrices | _OfDiagonals]
     if between.dim() == 3:
-        blocks = between.new_zeros(count, dim, count, dim)
-        blocks[pairs.first, :, pairs.second] = between
-        function, above = _OfMatrices, blocks.view(count * dim, -1)
+        blocks = between.new_zeros(count, count, dim, dim)
+        blocks[pairs.first, pairs.second] = between
+        function, above = _OfMatrices, blocks.transpose(1, 2).reshape(count * dim, -1)
     else:
         above = between.new_zeros(dim, count, count)
         above[:, pairs.first, pairs.second] = between.t()

@@ -22,12 +22,14 @@ class SharedTime:
         self._own, self._own_cpu = [0.0] * things, [0.0] * things
 
     @contextmanager
-    def spent_on(self, thing: int) -> Iterator[None]:
-        """What happens in the block serves this one alone."""
+    def spent_on(self, *things: int) -> Iterator[None]:
+        """What happens in the block serves these alone, all alike."""
         started, cpu_started = time.perf_counter(), time.process_time()
         yield
-        self._own[thing] += time.perf_counter() - started
-        self._own_cpu[thing] += time.process_time() - cpu_started
+        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
+        for thing in things:
+            self._own[thing] += seconds / len(things)
+            self._own_cpu[thing] += cpu_seconds / len(things)
 
     def stopwatches(self) -> Iterator[Stopwatch]:
         """One per thing, in order, to be used up before the next is asked for: what it is used in is the thing's own.

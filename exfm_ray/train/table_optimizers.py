@@ -23,7 +23,7 @@ class TouchedRowsOptimizer(Optimizer, ABC):
 
     Args:
         tables: (R, D) each.
-        rate: the learning rate.
+        rate: the learning rate. Where the rows of K tables take turns in each of these, a group's `lr` may be K rates.
     """
 
     def __init__(self, tables: Iterable[nn.Parameter], rate: float) -> None:
@@ -48,7 +48,7 @@ class TouchedRowsOptimizer(Optimizer, ABC):
                 size = PIECE_ROWS if table.device.type == "cpu" else max(len(rows), 1)
                 for some, part in zip(torch.split(rows, size), torch.split(gradient, size), strict=True):
                     # not by alpha: with one, torch adds row by row and takes three times as long
-                    table.index_add_(0, some, self._change(state, some, part).mul_(-group["lr"]))
+                    table.index_add_(0, some, self._change(state, some, part).mul_(-_rates(group["lr"], some)))
 
     def _begin_step(self, state: dict[str, torch.Tensor]) -> None:
         """What a step moves on in the state whatever rows it touches; of most states nothing."""
@@ -63,6 +63,11 @@ class TouchedRowsOptimizer(Optimizer, ABC):
 
         The tensor is the caller's to change.
         """
+
+
+def _rates(rate: float | torch.Tensor, rows: torch.Tensor) -> float | torch.Tensor:
+    """The rate, or of K rates that of each row."""
+    return rate[rows % len(rate)].unsqueeze(1) if isinstance(rate, torch.Tensor) else rate
 
 
 def _rows_once(gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -91,19 +91,20 @@ class Variant:
         own = self.config.model_dump(mode="json")
         if (other := checkpoint.about.get("variant", own)) != own:
             raise DataError(f"{self.checkpoints} is the state of another configuration: {other} instead of {own}")
-        load_checkpoint(self.checkpoints, checkpoint, self.student, self._all_optimizers())
+        load_checkpoint(self.checkpoints, checkpoint, self.student, self.all_optimizers())
         self.rows, self.positives = int(checkpoint.about["rows"]), int(checkpoint.about["positives"])
         self.trained = checkpoint.made
         if self.team.is_first:
             self._publish(0, Stopwatch.start())
 
-    def _all_optimizers(self) -> dict[str, Optimizer]:
+    def all_optimizers(self) -> dict[str, Optimizer]:
+        """By what they train: `dense`, `tables`, `adapter` where there is one."""
         return self.optimizers | ({"adapter": self.adapter_optimizer} if self.adapter_optimizer is not None else {})
 
     @property
     def bytes(self) -> int:
         """Of the parameters and the optimizers' states."""
-        states = [state for one in self._all_optimizers().values() for state in one.state.values()]
+        states = [state for one in self.all_optimizers().values() for state in one.state.values()]
         tensors = [*self.student.parameters(), *(value for state in states for value in state.values())]
         return sum(tensor.nbytes for tensor in tensors if isinstance(tensor, torch.Tensor))
 
@@ -134,7 +135,7 @@ class Variant:
             self.trained = note_help(self.experiment.run, "vm_training", self.name, day, self.team.worker, stopwatch)
             return
         about = {"rows": self.rows, "positives": self.positives, "variant": self.config.model_dump(mode="json")}
-        state = self._all_optimizers()
+        state = self.all_optimizers()
         self.trained = save_checkpoint(self.checkpoints, day, self.student, state, about, stopwatch).made
         self._publish(rows, stopwatch)
 

@@ -86,7 +86,8 @@ def most_together(experiment: Experiment, variants: Sequence[VariantConfig]) -> 
         parameters_of(vm.model, experiment.vm_traffic(vm).schema, tasks=1)
         for vm in {variant.vm.name: variant.vm for variant in variants}.values()
     )
-    room = experiment.recipe.resources.kept_gib * GIB / (parameters * BYTES_PER_TRAINED_PARAMETER)
+    copies = 2 if any(variant.vm.optimizer.stack for variant in variants) else 1
+    room = experiment.recipe.resources.kept_gib * GIB / (copies * parameters * BYTES_PER_TRAINED_PARAMETER)
     return max(1, min(MOST_VARIANTS, int(room)))
 
 

@@ -34,6 +34,15 @@ def test_own_time_and_an_equal_part_of_the_rest(clock: list[float]) -> None:
     assert made[1].started + made[1].seconds == clock[0]
 
 
+def test_what_serves_several_alike_is_divided_among_them(clock: list[float]) -> None:
+    shared = SharedTime(3)
+    with shared.spent_on(0, 2):
+        clock[0] += 6
+    with shared.spent_on(1):
+        clock[0] += 1
+    assert [stopwatch.made().seconds for stopwatch in shared.stopwatches()] == [3, 1, 3]
+
+
 def test_what_is_alone_has_all_the_time(clock: list[float]) -> None:
     shared = SharedTime(1)
     clock[0] += 4
