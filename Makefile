@@ -59,7 +59,9 @@ bench-env: $(INSTALLED)
 	test -x $(BENCH)/bin/python || $(BIN)/python -m venv $(BENCH)
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 	  > "$$($(BENCH)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
-	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement benchmarks/requirements.txt
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")' \
+	  > $(BENCH)/requirements.txt
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $(BENCH)/requirements.txt
 	test -d $(BENCH)/FuxiCTR || git clone --quiet --no-checkout $(FUXICTR) $(BENCH)/FuxiCTR
 	git -C $(BENCH)/FuxiCTR checkout --quiet $(FUXICTR_COMMIT)
 
