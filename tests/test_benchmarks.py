@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from exfm_ray.data.location import Location
 from exfm_ray.data.partitions import read_rows
@@ -89,6 +90,23 @@ def test_training_is_measured_beside_fuxictr(setting: str, model: str, tmp_path:
     faster, _, leaner = _train(tmp_path, "--settings", setting, "--models", model)
     assert faster["ratio"] == pytest.approx(faster["ours"] / faster["theirs"], rel=0.01)
     assert leaner["ratio"] == pytest.approx(leaner["theirs"] / leaner["ours"], rel=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not LIBRARIES.exists(), reason="make bench-env has not been run")
+def test_tables_are_measured_beside_fbgemm(tmp_path: Path) -> None:
+    """On whatever device there is; the run itself checks that both tables hold the same numbers after three steps."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    figures = tmp_path / "figures.json"
+    command = [str(LIBRARIES), str(BENCHMARKS / "gpu.py"), "--quick", "--device", device, "--fbgemm", "--models"]
+    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)}
+    done = subprocess.run(
+        [*command, "--json", str(figures)], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    bandwidth, tables = json.loads(figures.read_text())["rows"]
+    assert bandwidth["ours"] > 0
+    assert tables["ratio"] == pytest.approx(tables["ours"] / tables["theirs"], rel=0.01)
 
 
 @pytest.mark.parametrize("name", ["seq", "seq99", "kuairand", "cat20"])
