@@ -17,7 +17,8 @@ from exfm_ray.config import DcnV2Model, Recipe
 from exfm_ray.data.commit import Stopwatch
 from exfm_ray.data.experiment import Experiment
 from exfm_ray.data.location import Location
-from exfm_ray.data.partitions import write_partition, write_schema
+from exfm_ray.data.parquet_form import to_parquet
+from exfm_ray.data.partitions import ROW_GROUP_ROWS, write_partition, write_schema
 from exfm_ray.data.snapshots import SnapshotDatabase, SnapshotFacts
 from exfm_ray.models.build import build_model, seeded
 from exfm_ray.models.model import Model
@@ -25,12 +26,14 @@ from exfm_ray.schema import Schema
 
 SUPERVISED_DAY, SNAPSHOT_DAY = 2, 1
 FILES = 4
+PLAIN_ROWS = "plain_rows"
+"""beside the day partitions: the same rows in as many files of Parquet, histories in them as lists"""
 MODEL = DcnV2Model(embedding_dim=32, cross_layers=4, hidden=(512, 256, 128), dropout=0.1)
 PARAMETERS = {"seq": 43_576_577, "cat20": 53_855_137}
 
 
 def prepare(place: Path, setting: Features, rows: int) -> Experiment:
-    """Write the day partition and publish the FM, both through the project's own code."""
+    """Write the day partition, its rows once more for the plain loop, and publish the FM, by the project's own code."""
     schema, dataset = schema_of(setting), Location.of(str(place / "days"))
     recipe = Recipe.model_validate(
         {
@@ -46,6 +49,9 @@ def prepare(place: Path, setting: Features, rows: int) -> Experiment:
     )
     write_schema(dataset, schema)
     write_partition(dataset, SUPERVISED_DAY, _slices(schema, rows), schema)
+    (place / PLAIN_ROWS).mkdir()
+    for part, table in enumerate(_slices(schema, rows)):
+        (place / PLAIN_ROWS / f"part-{part}.parquet").write_bytes(to_parquet(table, ROW_GROUP_ROWS))
     model = foundation_model(setting, experiment)
     inputs = experiment.fm_traffic().schema
     facts = SnapshotFacts(

@@ -14,10 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from das_data import SNAPSHOT_DAY, SUPERVISED_DAY
+from das_data import PLAIN_ROWS, SNAPSHOT_DAY
 
 from exfm_ray.data.experiment import Experiment
-from exfm_ray.data.location import Location
 from exfm_ray.data.snapshots import SnapshotDatabase
 from exfm_ray.models.inputs import Inputs, SequenceInput
 from exfm_ray.models.model import Model
@@ -35,7 +34,7 @@ class PlainLoop:
 
     @torch.no_grad()
     def run(self, source: Path, target: Path) -> None:
-        """Supervise every file of a partition into a file of the same name."""
+        """Supervise every file of a day into a file of the same name."""
         schema = pa.schema([("event_id", pa.int64()), ("fm_click", pa.float32())])
         target.mkdir(parents=True, exist_ok=True)
         for path in sorted(source.glob("*.parquet")):
@@ -72,7 +71,7 @@ def main(settings: str, target: str) -> None:
     model, facts = SnapshotDatabase(experiment.snapshots).load(SNAPSHOT_DAY)
     names = [[f.name for f in facts.inputs.of_kind(kind)] for kind in ("categorical", "numeric", "sequence")]
     loop = PlainLoop(model, *names)
-    source = Path(Location(experiment.dataset).day(SUPERVISED_DAY).uri)
+    source = Path(experiment.dataset).parent / PLAIN_ROWS
     print("ready", flush=True)
     for _ in sys.stdin:
         start = time.perf_counter()
