@@ -42,6 +42,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"numeric": {"stage": {}}}, "'stage' is the name of another column of a day"),
     ({"numeric": {"x": {"column": "clk"}}}, "feature 'x' reads 'clk', an answer of a task; leave it out, for it leaks"),
     ({"sequences": {"seen": {"shares": "shop"}}}, "sequence 'seen' shares 'shop', which is not under categorical"),
+    (
+        {"sequences": {"seen": {"shares": "item", "owner": "user"}}},
+        "sequence 'seen' has the owner 'user', which is not under categorical",
+    ),
     ({"categorical": {"a": {"rows": 3, "encoding": "identity", "missing": 3}}}, "missing 3 is no row of the table"),
     ({"domain": {"column": "a"}}, "says nothing; give one of levels, largest and merge_into"),
     ({"domain": {"column": "a", "levels": ["x"], "largest": 2}}, "says levels and largest; give one of"),

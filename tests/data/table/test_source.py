@@ -1,4 +1,5 @@
 import gzip
+import json
 import os
 import pickle
 import signal
@@ -211,6 +212,24 @@ def test_lists_and_timestamps_of_parquet(tmp_path: Path) -> None:
     assert (first["seen"].to_pylist(), second["seen"].to_pylist()) == ([[]], [[2, 3, 4]])
     assert (first["price"].to_pylist(), second["price"].to_pylist()) == ([2.0], [0.0])
     assert second["delay_click"].to_pylist() == [30]
+
+
+def test_what_an_owners_rows_share_is_stored_once(tmp_path: Path) -> None:
+    """Twenty owners in turn, each with one more id at every row; the last three are kept."""
+    seen = ["^".join(str(100 * (n % 20) + i) for i in range(n // 20)) for n in range(200)]
+    lines = [f"{MAY + n},0,,{n % 20},3,1,{ids}" for n, ids in enumerate(seen)] + [f"{MAY + 90_000},0,,1,3,1,"]
+    table = written(tmp_path / "t.csv", lines)
+    apart, together = (
+        small(table, sequences={"seen": SMALL["sequences"]["seen"] | changes}) for changes in ({}, {"owner": "ad"})
+    )
+    assert prepared(together, tmp_path / "together") == prepared(apart, tmp_path / "apart")
+    stored = [sum(row["rows"] for row in beside(tmp_path / name / "day=001")) for name in ("apart", "together")]
+    assert stored == [20 * (0 + 1 + 2 + 3 * 7), 20 * 9]
+
+
+def beside(day: Path) -> list[dict[str, Any]]:
+    """The files of histories that a day's manifest names."""
+    return [file["beside"] for file in json.loads((day / "manifest.json").read_text())["files"]]
 
 
 def random_lines(count: int = 400, days: int = 2) -> list[str]:
