@@ -203,7 +203,7 @@ def test_driver_and_workers_killed_ten_times_on_ray_leave_the_trials_of_one_proc
     finished: Path, tmp_path: Path
 ) -> None:
     chance, out = random.Random(7), tmp_path / "out"
-    edits = ("--set", "recipe.resources.mode=ray", "--set", "recipe.resources.fleet_workers=2", "--trials", "40")
+    edits = ("--set", "recipe.resources.mode=ray", "--set", "recipe.resources.fleet_workers=2", "--trials", "200")
     command = [sys.executable, "-m", "exfm_ray.cli", "tune", str(finished / "study.yaml"), "--out", str(out), *edits]
     killed = []
     process = None
@@ -227,7 +227,7 @@ def test_driver_and_workers_killed_ten_times_on_ray_leave_the_trials_of_one_proc
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert {"worker", "driver"} == set(killed)
-    alone = tuned(finished / "study.yaml", tmp_path / "alone", "--trials", "40")
+    alone = tuned(finished / "study.yaml", tmp_path / "alone", "--trials", "200")
     assert {trial["number"]: trial["values"] for trial in trials_of(out)} == {
         trial["number"]: trial["values"] for trial in alone
     }
